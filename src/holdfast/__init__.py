@@ -1,0 +1,1 @@
+"""Holdfast: the durable state layer for AI agents."""
