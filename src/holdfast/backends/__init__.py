@@ -1,0 +1,1 @@
+"""Where records live: one backend each, opened by URL scheme."""

@@ -1,0 +1,206 @@
+"""The commit queue: leader, order, tickets. Used by every backend.
+
+Threads put batches in one queue. The first becomes the leader, takes all that wait, folds them in order on a staging
+overlay - each sees those before it, and a conflict fails only its own - and asks the backend for **one durable step**.
+Then the outcomes are handed out, and the lead passes to the first that waits. A lone commit does not wait for company.
+
+Promises: visible means durable; a batch is applied whole or not at all; a batch that reads nothing never conflicts; no
+user code runs under the lock (guards and folds are ours, short and pure). Knows no primitive and no medium.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.backend import Step
+from holdfast.errors import HoldfastError, StorageError
+from holdfast.model import DURABILITIES, Batch, Durability, Receipt, Written
+from holdfast.registry import PrimitiveRegistry
+from holdfast.staging import Stage
+
+
+class CommitTicket:
+    """The handle of one batch: its outcomes (one per entry) and receipt, or the error that stopped it."""
+
+    __slots__ = ("batch", "done", "error", "leads", "on_done", "outcomes", "receipt", "wake")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.outcomes: list[Written] = []
+        self.receipt: Receipt | None = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.leads = False
+        self.wake: threading.Lock | None = None
+        self.on_done: Callable[[CommitTicket], None] | None = None
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Mark the batch as done and tell who waits for it."""
+        if error is not None:
+            self.error = error
+        self.done = True
+        if self.wake is not None:
+            self.wake.release()
+        if self.on_done is not None:
+            self.on_done(self)
+
+
+class Committer:
+    """The queue of one store. Thread-safe.
+
+    ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds.
+    """
+
+    def __init__(self, registry: PrimitiveRegistry, codec: Any, begin_step: Callable[[Durability], Step]) -> None:
+        self.registry = registry
+        self.codec = codec
+        self._begin_step = begin_step
+        self._mutex = threading.Lock()
+        self._waiting: deque[CommitTicket] = deque()
+        self._leading = False
+
+    def commit(self, batch: Batch) -> CommitTicket:
+        """Commit a batch and return its ticket; raises what stopped it."""
+        ticket = CommitTicket(batch)
+        with self._mutex:
+            self._waiting.append(ticket)
+            if self._leading:
+                ticket.wake = threading.Lock()
+                ticket.wake.acquire()
+            else:
+                self._leading = ticket.leads = True
+        if ticket.wake is not None:
+            self._wait(ticket)
+        if ticket.leads and not ticket.done:
+            self._lead(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket
+
+    def submit(self, batch: Batch, on_done: Callable[[CommitTicket], None]) -> bool:
+        """Queue a batch without waiting; ``on_done`` is called by whoever leads.
+
+        Returns True if nobody leads: the caller then sees to it that some thread calls ``lead``.
+        """
+        ticket = CommitTicket(batch)
+        ticket.on_done = on_done
+        with self._mutex:
+            self._waiting.append(ticket)
+            must_lead = not self._leading
+            self._leading = True
+        return must_lead
+
+    def lead(self) -> None:
+        """Lead until nothing waits; for those told to by ``submit``."""
+        self._lead(None)
+
+    def _wait(self, ticket: CommitTicket) -> None:
+        """Wait to be done or to be told to lead. An interrupted wait leaves the batch whole: undone, or to be done."""
+        assert ticket.wake is not None
+        try:
+            ticket.wake.acquire()
+        except BaseException:
+            with self._mutex:
+                ticket.wake = None  # nobody waits here any more, so it can never be told to lead
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                told_to_lead = ticket.leads and not ticket.done
+            if told_to_lead:
+                self._lead(None)
+            raise
+
+    def _lead(self, own: CommitTicket | None) -> None:
+        """Commit group after group until nothing waits, or until ``own`` is done and another thread takes over."""
+        while True:
+            with self._mutex:
+                if not self._waiting:
+                    self._leading = False
+                    return
+                if own is not None and own.done:
+                    heir = next((ticket for ticket in self._waiting if ticket.wake is not None), None)
+                    if heir is not None:
+                        heir.leads = True
+                        assert heir.wake is not None
+                        heir.wake.release()
+                        return
+                group = list(self._waiting)
+                self._waiting.clear()
+            try:
+                self._commit_group(group)
+            except Exception as error:
+                for ticket in group:
+                    if not ticket.done:
+                        ticket.finish(error)
+            except BaseException:
+                self._put_back([ticket for ticket in group if not ticket.done and ticket is not own])
+                self._lead_after_interrupt()
+                raise
+
+    def _lead_after_interrupt(self) -> None:
+        """Hand the lead to a thread that waits; with none, whoever comes next leads."""
+        with self._mutex:
+            heir = next((ticket for ticket in self._waiting if ticket.wake is not None), None)
+            if heir is None:
+                self._leading = False
+            else:
+                heir.leads = True
+                assert heir.wake is not None
+                heir.wake.release()
+
+    def _put_back(self, tickets: list[CommitTicket]) -> None:
+        with self._mutex:
+            self._waiting.extendleft(reversed(tickets))
+
+    def _commit_group(self, group: list[CommitTicket]) -> None:
+        """One durable step for a group. Tickets that fail on their own are finished with their error."""
+        durability = group[0].batch.durability
+        for ticket in group:
+            durability = max(durability, ticket.batch.durability, key=DURABILITIES.index)
+        step = self._begin_step(durability)
+        accepted: list[CommitTicket] = []
+        refused: list[tuple[CommitTicket, Exception]] = []
+        try:
+            stages: dict[str, Stage] = {}
+            for position, ticket in enumerate(group):
+                stage = stages.get(ticket.batch.space)
+                if stage is None:
+                    stage = stages[ticket.batch.space] = Stage(
+                        ticket.batch.space, step.view(ticket.batch.space), self.registry, self.codec
+                    )
+                    stage.fetch([one.batch for one in group[position:] if one.batch.space == ticket.batch.space])
+                elif stage.changed and ticket.batch.reads and (ticket.batch.reads.ranges or ticket.batch.reads.counts):
+                    self._put_back(group[position:])  # its ranges are compared with what is committed, so commit first
+                    del group[position:]
+                    break
+                try:
+                    ticket.outcomes, ticket.receipt = stage.apply(ticket.batch, durability)
+                except Exception as error:
+                    refused.append((ticket, error))
+                else:
+                    accepted.append(ticket)
+            staged = [stage.staged for stage in stages.values() if stage.changed]
+            if staged:
+                step.publish(staged)
+            else:
+                step.abandon()
+        except BaseException as error:
+            if not step.abandon():
+                raise
+            if not isinstance(error, Exception):
+                self._finish(accepted, refused)
+                raise
+        self._finish(accepted, refused)
+
+    @staticmethod
+    def _finish(accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
+        for ticket in accepted:
+            ticket.finish()
+        for ticket, error in refused:
+            if not isinstance(error, HoldfastError):
+                wrapped = StorageError(f"an entry could not be folded: {error!r}; please report it")
+                wrapped.__cause__ = error
+                error = wrapped
+            ticket.finish(error)

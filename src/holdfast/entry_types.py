@@ -1,0 +1,57 @@
+"""The frozen table of primitive ids and entry-type ranges. A number that was released is never given another meaning.
+
+    range        primitive   id     entries
+    0x00-0x0F    core        0      define (user primitives by name), snapshot marker, opaque
+    0x10-0x1F    kv          1      put 0x10, delete 0x11
+    0x20-0x2F    json        2      create 0x20, set 0x21, delete 0x22, patch 0x23
+    0x30-0x3F    event       3      append 0x30
+    0x40-0x4F    state       4      init 0x40, set 0x41, transition 0x42
+    0x50-0x5F    trace       5      record 0x50
+    0x60-0x6F    run         6      create 0x60, update 0x61, end 0x62, begin 0x63
+    0x70-0x7F    vector      7      insert 0x70, delete 0x71, update 0x72
+    0x80-0x8F    memory      8      store 0x80, update 0x81, delete 0x82, restore 0x83, purge 0x84
+    0x90-0x9F    segment     9
+    0xA0-0xAF    intent      10
+    0xB0-0xBF    reserved
+    0xC0-0xFF    yours       64..   primitives that users register
+
+Pure numbers: who folds an entry is the registry's business.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+PRIMITIVE_IDS = MappingProxyType(
+    {
+        "core": 0,
+        "kv": 1,
+        "json": 2,
+        "event": 3,
+        "state": 4,
+        "trace": 5,
+        "run": 6,
+        "vector": 7,
+        "memory": 8,
+        "segment": 9,
+        "intent": 10,
+    }
+)
+TYPES_PER_PRIMITIVE = 16
+USER_PRIMITIVE_ID_FIRST = 64
+USER_ENTRY_TYPE_FIRST = 0xC0
+ENTRY_TYPE_LAST = 0xFF
+PRIMITIVE_ID_LAST = 255
+
+KV_PUT, KV_DELETE = 0x10, 0x11
+EVENT_APPEND = 0x30
+RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63
+MEMORY_STORE, MEMORY_UPDATE, MEMORY_DELETE, MEMORY_RESTORE, MEMORY_PURGE = 0x80, 0x81, 0x82, 0x83, 0x84
+
+
+def entry_range(primitive_id: int) -> range:
+    """Return the entry types that a primitive may use; those of users share 0xC0-0xFF."""
+    if primitive_id >= USER_PRIMITIVE_ID_FIRST:
+        return range(USER_ENTRY_TYPE_FIRST, ENTRY_TYPE_LAST + 1)
+    first = primitive_id * TYPES_PER_PRIMITIVE
+    return range(first, first + TYPES_PER_PRIMITIVE)

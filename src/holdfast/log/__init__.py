@@ -1,0 +1,1 @@
+"""The durable log: bytes in, bytes out."""

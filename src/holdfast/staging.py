@@ -1,0 +1,148 @@
+"""Folding batches on a staging overlay, inside the commit: guards, folds, limits, journal rows.
+
+One ``Stage`` is one space in one durable step. Promises: a batch that is refused leaves the stage as it was; each batch
+gets a sequence of its own; each entry gets a time greater than every one before it in its space. Used by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast import clock
+from holdfast.backend import StagedSpace, View
+from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX, KEY_BYTES_MAX, TERMS_MAX
+from holdfast.errors import InvalidInputError
+from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
+from holdfast.primitive import Moment
+from holdfast.registry import PrimitiveRegistry
+from holdfast.validation import require_unchanged
+
+encode_base = msgspec.msgpack.Encoder().encode
+decode_base = msgspec.msgpack.Decoder(Record).decode
+
+
+class Stage:
+    """What a group of commits makes of one space, on top of what is committed."""
+
+    def __init__(self, space: str, view: View, registry: PrimitiveRegistry, codec: Any) -> None:
+        head = view.head()
+        self.staged = StagedSpace(space, head, head.sequence, head.time, {}, {}, [], set())
+        self._view = view
+        self._registry = registry
+        self._codec = codec
+
+    @property
+    def changed(self) -> bool:
+        """True once a batch has written something."""
+        return self.staged.sequence != self.staged.head.sequence
+
+    def fetch(self, batches: Sequence[Batch]) -> None:
+        """Read everything that the batches touch and expect: one read a kind, two where bodies are needed."""
+        needed: dict[tuple[int, bool], dict[bytes, None]] = {}
+        by_payload = self._registry.by_payload
+        for batch in batches:
+            for step in batch.steps:
+                if type(step) is Guard:
+                    needed.setdefault((step.kind, step.body), {})[step.key] = None
+                else:
+                    kind, entry_type = by_payload[type(step)]
+                    keys = needed.setdefault((kind, entry_type.body), {})
+                    for key in entry_type.keys(step):
+                        keys[key] = None
+        for (kind, body), wanted in sorted(needed.items()):  # headers first, so that records replace them
+            keys_list = list(wanted)
+            found = self._view.read(kind, keys_list, "records" if body else "headers")
+            self.staged.before.setdefault(kind, {}).update(zip(keys_list, found, strict=True))
+
+    def apply(self, batch: Batch, durability: Durability) -> tuple[list[Written], Receipt]:
+        """Fold a batch; return the outcome of each entry and the receipt, or raise and leave the stage as it was."""
+        staged = self.staged
+        if batch.reads:
+            names = {primitive.id: primitive.name for primitive in self._registry}
+            require_unchanged(self._view, staged.sequence, batch.reads, staged.writes, names)
+        sequence, now = staged.sequence + 1, max(clock.now(), staged.time + 1)
+        local: dict[int, dict[bytes, Record | None]] = {}
+        outcomes: list[Written] = []
+        journal: list[tuple[bytes, JournalRow]] = []
+        size = 0
+        for step in batch.steps:
+            if type(step) is Guard:
+                step.check(self._find(step.kind, step.key, local, now))
+                continue
+            kind, entry_type = self._registry.by_payload[type(step)]
+            touched: Touched = {key: self._find(kind, key, local, now) for key in entry_type.keys(step)}
+            written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
+            if written:
+                size += _checked_size(written)
+                if batch.run is not None:
+                    journal.append((batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now)))
+                local.setdefault(kind, {}).update(written)
+            outcomes.append(written)
+            now += 1
+        if size > BATCH_BYTES_MAX:
+            raise InvalidInputError("batch", f"{size} bytes in one transaction; at most {BATCH_BYTES_MAX} are allowed")
+        if not local:
+            return outcomes, Receipt(staged.sequence, staged.time, durability)
+        for kind, records in local.items():
+            staged.writes.setdefault(kind, {}).update(records)
+        staged.sequence, staged.time = sequence, now - 1
+        if journal:
+            staged.journal.extend(journal)
+            staged.runs.add((journal[0][0], sequence))
+        return outcomes, Receipt(sequence, now - 1, durability)
+
+    def _find(self, kind: int, key: bytes, local: dict[int, dict[bytes, Record | None]], now: int) -> Any:
+        """The record as the entry at hand sees it: after the entries before it, absent if it has expired."""
+        for layer in (local.get(kind), self.staged.writes.get(kind), self.staged.before.get(kind)):
+            if layer is not None and key in layer:
+                record = layer[key]
+                if record is not None and record.expires_at is not None and record.expires_at <= now:
+                    return None
+                return record
+        raise AssertionError("an entry touches a key that was not fetched")
+
+    def _journal_row(
+        self, run: bytes, payload: Any, touched: Touched, sequence: int, ordinal: int, now: int
+    ) -> JournalRow:
+        bases: list[tuple[bytes, bytes | None]] = []
+        for key, record in touched.items():
+            if record is None:
+                bases.append((key, None))
+            elif not self._written_by(run, record.revision, sequence):
+                bases.append((key, encode_base(as_base(record))))
+        return JournalRow(sequence, ordinal, now, self._registry.to_entry(payload), tuple(bases))
+
+    def _written_by(self, run: bytes, revision: int, sequence: int) -> bool:
+        if revision == sequence or (run, revision) in self.staged.runs:
+            return True
+        return revision <= self.staged.head.sequence and self._view.in_journal(run, revision)
+
+
+def as_base(record: Header) -> Record:
+    """Return what a journal keeps of a record that an entry was folded upon: a header gets an empty body."""
+    if isinstance(record, Record):
+        return record
+    fields = (getattr(record, name) for name in Header.__struct_fields__)
+    return Record(*fields, body=b"")
+
+
+def _checked_size(written: Written) -> int:
+    """Return the bytes of what a fold wrote; InvalidInputError if a record is over a limit."""
+    size = 0
+    for key, record in written.items():
+        if len(key) > KEY_BYTES_MAX:
+            raise InvalidInputError("key", f"{len(key)} bytes when encoded; at most {KEY_BYTES_MAX} are allowed")
+        if record is None:
+            continue
+        length = len(record.body)
+        if length > BODY_BYTES_MAX:
+            raise InvalidInputError("body", f"{length} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
+        if len(record.terms) > TERMS_MAX:
+            raise InvalidInputError("terms", f"{len(record.terms)} index terms; at most {TERMS_MAX} are allowed")
+        size += length
+        if record.blobs:
+            size += sum(len(blob) for _, blob in record.blobs)
+    return size

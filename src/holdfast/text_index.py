@@ -1,0 +1,120 @@
+"""A full-text index in SQLite's FTS5 (sqlite.org/fts5.html): in a store's own file, or in memory beside another backend.
+
+The tables keep no text, only what is needed to find it (``content=''``), and are caught up from the change feed by
+``search/text.py``. All spaces share one index; a scope token in a column of its own, with weight 0, keeps them
+apart. Promises: documents and watermark move in one transaction. Words are folded by ``unicode61`` and stemmed by ``porter``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from holdfast.sqlite_library import Connection, connect, foreign_errors
+
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+TEXT_TABLES = f"""
+CREATE VIRTUAL TABLE text USING fts5 (scope, words, content = '', contentless_delete = 1, tokenize = '{TOKENIZER}');
+CREATE TABLE text_documents (
+    id INTEGER PRIMARY KEY, scope TEXT NOT NULL, key BLOB NOT NULL, UNIQUE (scope, key)
+) STRICT;
+CREATE TABLE text_state (scope TEXT PRIMARY KEY, watermark INTEGER NOT NULL) STRICT;
+"""
+
+Rows: TypeAlias = list[tuple[Any, ...]]
+Query: TypeAlias = Callable[[str, tuple[Any, ...]], Rows]
+Write: TypeAlias = Callable[[Callable[[Connection], None]], None]
+
+
+def scope_token(space: str, kind: int) -> str:
+    """Return the word that marks the documents of one kind in one space."""
+    return f"x{space.encode().hex()}k{kind}"
+
+
+class FtsIndex:
+    """See ``backend.TextIndex``. ``query`` reads; ``write`` runs a function in a write transaction."""
+
+    def __init__(self, query: Query, write: Write) -> None:
+        self._query = query
+        self._write = write
+
+    def watermark(self, space: str, kind: int) -> int:
+        """See ``backend.TextIndex``."""
+        rows = self._query("SELECT watermark FROM text_state WHERE scope = ?", (scope_token(space, kind),))
+        return rows[0][0] if rows else 0
+
+    def index(
+        self, space: str, kind: int, documents: Sequence[tuple[bytes, str | None]], after: int, watermark: int
+    ) -> None:
+        """See ``backend.TextIndex``."""
+        scope = scope_token(space, kind)
+
+        def take_in(connection: Connection) -> None:
+            rows = connection.execute("SELECT watermark FROM text_state WHERE scope = ?", (scope,)).fetchall()
+            if (rows[0][0] if rows else 0) != after:
+                return
+            for key, text in documents:
+                self._take_in_one(connection, scope, key, text)
+            connection.execute("INSERT OR REPLACE INTO text_state (scope, watermark) VALUES (?, ?)", (scope, watermark))
+
+        self._write(take_in)
+
+    @staticmethod
+    def _take_in_one(connection: Connection, scope: str, key: bytes, text: str | None) -> None:
+        where = (scope, key)
+        found = connection.execute("SELECT id FROM text_documents WHERE scope = ? AND key = ?", where).fetchall()
+        if found:
+            connection.execute("DELETE FROM text WHERE rowid = ?", found[0])
+        if text is None:
+            connection.execute("DELETE FROM text_documents WHERE scope = ? AND key = ?", where)
+            return
+        if not found:
+            connection.execute("INSERT INTO text_documents (scope, key) VALUES (?, ?)", where)
+        number = found[0][0] if found else connection.last_insert_rowid()
+        connection.execute("INSERT INTO text (rowid, scope, words) VALUES (?, ?, ?)", (number, scope, text))
+
+    def match(self, space: str, kind: int, expression: str, limit: int, offset: int) -> list[tuple[bytes, float]]:
+        """See ``backend.TextIndex``."""
+        scoped = f'scope : "{scope_token(space, kind)}" AND words : ({expression})'
+        rows = self._query(
+            "SELECT documents.key, -bm25(text, 0.0, 1.0) AS score FROM text "
+            "JOIN text_documents documents ON documents.id = text.rowid "
+            "WHERE text MATCH ? ORDER BY score DESC, documents.key LIMIT ? OFFSET ?",
+            (scoped, limit, offset),
+        )
+        return [(key, score) for key, score in rows]
+
+
+def in_memory() -> FtsIndex:
+    """Return an index that lives in this process only."""
+    connection = connect(":memory:", read_only=False, create=True, busy_seconds=0)
+    connection.execute(TEXT_TABLES)
+    lock = threading.Lock()
+
+    def query(statement: str, values: tuple[Any, ...]) -> Rows:
+        with lock, foreign_errors("the text index"):
+            return list(connection.execute(statement, values))
+
+    def write(change: Callable[[Connection], None]) -> None:
+        with lock, foreign_errors("the text index", writing=True), connection:
+            change(connection)
+
+    return FtsIndex(query, write)
+
+
+def marked(texts: Sequence[str], expression: str, opening: str, closing: str, words: int) -> list[str]:
+    """Return an excerpt of each text of about ``words`` words, with what matches an FTS5 expression marked."""
+    connection = connect(":memory:", read_only=False, create=True, busy_seconds=0)
+    try:
+        connection.execute(f"CREATE VIRTUAL TABLE hits USING fts5 (words, tokenize = '{TOKENIZER}')")
+        connection.executemany("INSERT INTO hits (rowid, words) VALUES (?, ?)", list(enumerate(texts, 1)))
+        excerpts = dict(
+            connection.execute(
+                "SELECT rowid, snippet(hits, 0, ?, ?, '…', ?) FROM hits WHERE hits MATCH ?",
+                (opening, closing, words, expression),
+            ).fetchall()
+        )
+    finally:
+        connection.close()
+    return [excerpts.get(number, text) for number, text in enumerate(texts, 1)]
