@@ -348,7 +348,11 @@ def _read_bytes(text: str) -> bytes:
 
 
 def _read_datetime(text: str) -> datetime:
-    return _in_utc(datetime.fromisoformat(text))
+    return _in_utc(msgspec.convert(text, datetime))
+
+
+def _read_uuid(text: str) -> UUID:
+    return msgspec.convert(text, UUID)
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -359,7 +363,11 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-_TAGS: Final[dict[str, Callable[[str], Any]]] = {"$bytes": _read_bytes, "$datetime": _read_datetime, "$uuid": UUID}
+_TAGS: Final[dict[str, Callable[[str], Any]]] = {
+    "$bytes": _read_bytes,
+    "$datetime": _read_datetime,
+    "$uuid": _read_uuid,
+}
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
@@ -427,12 +435,18 @@ class _Walk:
         elif isinstance(info, inspect.VarTupleType):
             if inner := self._change(info.item_type, within):
                 return partial(_change_tuple, inner)
-        elif isinstance(info, inspect.TupleType) and any(self._change(one, within) for one in info.item_types):
-            raise TypeError("a fixed tuple cannot hold values, datetimes or UUIDs: make it a struct")
+        elif isinstance(info, inspect.TupleType):
+            each = [self._change(one, within) for one in info.item_types]
+            if any(each):
+                return partial(_change_fixed_tuple, [change or _same for change in each])
         return None
 
 
 _NOTHING: Final[frozenset[type]] = frozenset()
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _change_dict(change: _Change, value: dict[Any, Any]) -> dict[Any, Any]:
@@ -445,6 +459,11 @@ def _change_list(change: _Change, value: list[Any]) -> list[Any]:
 
 def _change_tuple(change: _Change, value: tuple[Any, ...]) -> tuple[Any, ...]:
     new = tuple([change(item) for item in value])
+    return value if all(map(is_, new, value)) else new
+
+
+def _change_fixed_tuple(changes: list[_Change], value: tuple[Any, ...]) -> tuple[Any, ...]:
+    new = tuple([change(item) for change, item in zip(changes, value, strict=True)])
     return value if all(map(is_, new, value)) else new
 
 
@@ -476,6 +495,7 @@ _RUNTIME_TYPES: Final[dict[type[inspect.Type], type]] = {
     inspect.DictType: dict,
     inspect.ListType: list,
     inspect.VarTupleType: tuple,
+    inspect.TupleType: tuple,
     inspect.DateTimeType: datetime,
     inspect.UUIDType: UUID,
 }
@@ -522,10 +542,6 @@ class Codec:
             return self._encode(self._change(value))
         except _ENCODE_ERRORS as error:
             raise SerializationError(f"the value cannot be encoded: {error}") from error
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 _ENCODE_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError)
