@@ -71,6 +71,9 @@ class View(Protocol):
     def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
         """Return the journal of a run behind (revision, ordinal), in order."""
 
+    def last_journaled(self, run: bytes) -> int | None:
+        """Return the time of the last commit made inside the run, or None."""
+
     def in_journal(self, run: bytes, revision: int) -> bool:
         """Return True if the commit ``revision`` was made inside the run."""
 

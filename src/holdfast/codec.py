@@ -258,7 +258,8 @@ def check_space_name(name: object) -> str:
 
 _Change: TypeAlias = Callable[[Any], Any]
 _UUID_EXT: Final = 1
-_JSON_PLAIN: Final = frozenset((type(None), bool, int, float, str))  # what the format itself can say
+# What the format itself can say; and UNSET, which leaves a field of a struct out (check_value refuses it from users).
+_JSON_PLAIN: Final = frozenset((type(None), bool, int, float, str, msgspec.UnsetType))
 _MSGPACK_PLAIN: Final = _JSON_PLAIN | {bytes, datetime}
 _uuid = msgspec.msgpack.Decoder(UUID).decode  # six times as fast as UUID(bytes=...)
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from holdfast.codec import decode, decode_key, encode_key
+from holdfast.codec import decode
+from holdfast.keys import decode_key, encode_key
 from holdfast.errors import ConflictError
 from holdfast.model import EXPIRY_INDEX, Blobs, Guard, Header, Record, Term, Touched, Written
 
@@ -69,11 +70,13 @@ class Primitive:
     schema: ClassVar[int] = 1
     indexes: ClassVar[Mapping[str, int]] = {}
     entry_types: ClassVar[tuple[EntryType, ...]]
-    face: ClassVar[Callable[[Any], Any]]
+    face: ClassVar[Callable[..., Any]]
 
     def key_text(self, key: bytes) -> str:
         """Return a key as people read it."""
         return "/".join(str(part) for part in decode_key(key))
+
+    searchable: ClassVar[bool] = False
 
     def text(self, record: Record) -> str | None:
         """Return what a text search sees of a record, or None if it is not searched."""

@@ -13,7 +13,8 @@ import msgspec
 
 from holdfast import clock
 from holdfast.backend import StagedSpace, View
-from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX, KEY_BYTES_MAX, TERMS_MAX
+from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
+from holdfast.keys import KEY_BYTES_MAX, TERMS_MAX
 from holdfast.errors import InvalidInputError
 from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment

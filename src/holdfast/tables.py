@@ -237,6 +237,11 @@ class LiveView:
             first = bisect_right(rows, after, key=_row_place)
             return rows[first : first + limit]
 
+    def last_journaled(self, run: bytes) -> int | None:
+        """See ``backend.View``."""
+        rows = self._space.journals.get(run)
+        return rows[-1].time if rows else None
+
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
         rows = self._space.journals.get(run, [])

@@ -150,6 +150,12 @@ class SqliteView:
             for revision, ordinal, time, code, version, payload, bases in rows
         ]
 
+    def last_journaled(self, run: bytes) -> int | None:
+        """See ``backend.View``."""
+        statement = "SELECT time FROM journal WHERE space = ? AND run = ? ORDER BY revision DESC, ordinal DESC LIMIT 1"
+        rows = self._query(statement, (self._space, run))
+        return rows[0][0] if rows else None
+
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
         statement = "SELECT 1 FROM journal WHERE space = ? AND run = ? AND revision = ? LIMIT 1"

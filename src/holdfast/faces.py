@@ -1,0 +1,67 @@
+"""The attributes that a space, a transaction, a run and a replay have in common: one face for each primitive."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from holdfast.primitives.event import EventPrimitive, Events
+from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
+from holdfast.primitives.memories import Memories
+from holdfast.primitives.memory import MemoryPrimitive
+from holdfast.primitives.run import RunPrimitive, Runs
+from holdfast.registry import PrimitiveRegistry
+from holdfast.scope import Scope
+from holdfast.search.text import TextSearch
+
+
+def builtin() -> PrimitiveRegistry:
+    """Return a new registry of the primitives that come with Holdfast."""
+    registry = PrimitiveRegistry()
+    for primitive in (KeyValuePrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
+        registry.register(primitive)
+    return registry
+
+
+REGISTRY = builtin()
+"""What stores are opened with unless another registry is given; ``register`` adds primitives of your own."""
+
+
+class Faces:
+    """``kv``, ``events``, ``memories`` and those of registered primitives, over one scope."""
+
+    def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
+        self._scope = scope
+        self._search = search
+
+    @property
+    def name(self) -> str:
+        """The name of the space."""
+        return self._scope.space
+
+    @cached_property
+    def kv(self) -> KeyValues:
+        """Versioned values under keys."""
+        return KeyValues(self._scope)
+
+    @cached_property
+    def events(self) -> Events:
+        """Append-only streams."""
+        return Events(self._scope)
+
+    @cached_property
+    def memories(self) -> Memories:
+        """What the agent knows."""
+        return Memories(self._scope, self._search)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Executions of the agent."""
+        return Runs(self._scope)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the face of a primitive that a user has registered."""
+        primitive = None if name.startswith("_") else self._scope.registry.by_attribute(name)
+        if primitive is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and no primitive of that name is known")
+        return primitive.face(self._scope)

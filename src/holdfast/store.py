@@ -1,0 +1,400 @@
+"""The synchronous face: ``open``, Store, Space, Run, Transaction.
+
+A Store and its spaces may be used by any number of threads; a transaction belongs to one. Closing is idempotent; what is
+used after it raises ClosedError. Nothing that was acknowledged depends on ``close`` being called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from holdfast import journal
+from holdfast.backend import Backend
+from holdfast.backends.schemes import open_backend
+from holdfast.codec import check_space_name, from_microseconds
+from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError, UnsupportedError
+from holdfast.faces import REGISTRY, Faces
+from holdfast.inputs import check_choice, check_id
+from holdfast.model import DURABILITIES, Change, Durability, Receipt
+from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
+from holdfast.registry import PrimitiveRegistry
+from holdfast.scope import DirectScope, Scope, ViewScope
+from holdfast.search.text import TextSearch
+from holdfast.transaction import TransactionScope, run_with_retry
+
+T = TypeVar("T")
+
+ENVIRONMENT_VARIABLE = "HOLDFAST_STORE"
+DEFAULT_PATH = "~/.holdfast/store.db"
+DEFAULT_SPACE = "default"
+_CHANGES_PER_PAGE = 1000
+
+
+class Transaction(Faces):
+    """What is written through it becomes visible and durable together, at the end of its block, or not at all."""
+
+    _scope: TransactionScope
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt of the commit; None before it, or if nothing was written."""
+        return self._scope.receipt
+
+
+class Replay(Faces):
+    """What a run made, to be read: each key that it wrote, as its last commit (up to ``at``) left it."""
+
+    def __init__(self, scope: Scope, run: UUID, replayed: journal.Replayed) -> None:
+        super().__init__(scope)
+        self.run_id = run
+        self.commits = replayed.commits
+        self.entries = replayed.entries
+        self.unknown = tuple(replayed.unknown)
+        self._replayed = replayed
+
+    def keys(self) -> list[tuple[str, str, bool]]:
+        """Return (kind, key, deleted) of everything that the run wrote, ordered."""
+        registry = self._scope.registry
+        return [
+            (registry.name_of(kind), registry.by_id(kind).key_text(key), record is None)
+            for (kind, key), record in sorted(self._replayed.written.items(), key=lambda item: item[0])
+        ]
+
+
+class ChangeRecord(msgspec.Struct, frozen=True):
+    """One line of a change feed."""
+
+    revision: int
+    kind: str
+    key: str
+    deleted: bool
+
+
+class _Commits(Faces):
+    """What a space and a run share: transactions."""
+
+    _scope: DirectScope
+
+    @contextmanager
+    def transaction(self, *, durability: Durability | None = None) -> Iterator[Transaction]:
+        """Begin a transaction; it commits at the end of the block, and is dropped if the block raises.
+
+        Raises ConflictError, at a read or at the end, if another commit changed what was read.
+        """
+        tx = self._begin(durability)
+        try:
+            yield tx
+        except BaseException:
+            tx._scope.discard()
+            raise
+        tx._scope.commit()
+
+    def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
+        """Run ``function(tx)`` in a transaction, again when it is overtaken, and return what it returned.
+
+        The function may be called several times, so it should do nothing but read and write through ``tx``.
+        """
+
+        def attempt() -> T:
+            with self.transaction(durability=durability) as tx:
+                return function(tx)
+
+        return run_with_retry(attempt)
+
+    def _begin(self, durability: Durability | None) -> Transaction:
+        scope = self._scope
+        wanted = scope.durability if durability is None else check_durability(durability, scope.backend)
+        return Transaction(TransactionScope(scope.space, scope.backend, scope.registry, wanted, scope.run))
+
+
+class Run(_Commits):
+    """One execution of an agent: what is written through it is also kept in its journal.
+
+    As a context manager it ends the run at the end of the block, or fails it with the error if the block raised.
+    """
+
+    def __init__(self, scope: DirectScope, search: TextSearch, record: RunRecord) -> None:
+        super().__init__(scope, search)
+        self.id = record.id
+        self.record = record
+
+    @property
+    def _runs(self) -> Runs:
+        """The record of a run is not part of its own journal."""
+        scope = self._scope
+        return Runs(DirectScope(scope.space, scope.backend, scope.registry, scope.durability))
+
+    def end(self) -> RunRecord:
+        """Complete the run."""
+        self.record = self._runs.end(self.id)
+        return self.record
+
+    def fail(self, error: str) -> RunRecord:
+        """End the run as failed."""
+        self.record = self._runs.fail(self.id, error)
+        return self.record
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        current = self._runs.get(self.id)
+        if current is None or current.status not in ("active", "paused"):
+            return  # the block ended it itself
+        if error is None:
+            self.end()
+            return
+        try:
+            self.fail(f"{type(error).__name__}: {error}"[:4096].encode(errors="replace").decode())
+        except HoldfastError as failure:
+            error.add_note(f"the run {self.id} could not be marked as failed: {failure}")
+
+
+class SpaceRuns(Runs):
+    """The runs of a space, which can also be entered again."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space._scope)
+        self._space = space
+
+    def resume(self, id: UUID | str) -> Run:
+        """Make a run active again, owned by this process, and enter it: what is written goes to its journal."""
+        return self._space._run(self.begin(id))
+
+
+class Space(_Commits):
+    """A named, isolated part of a store: a project, a tenant, a user. Thread-safe."""
+
+    @cached_property
+    def runs(self) -> SpaceRuns:
+        """Executions of the agent."""
+        return SpaceRuns(self)
+
+    def run(
+        self,
+        name: str,
+        *,
+        tags: tuple[str, ...] | list[str] = (),
+        metadata: dict[str, Any] | None = None,
+        parent: UUID | str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> Run:
+        """Create and begin a run; use it as a context manager."""
+        created = self.runs.create(name, tags=tags, metadata=metadata, parent=parent, lease_seconds=lease_seconds)
+        return self._run(self.runs.begin(created.id))
+
+    def _run(self, record: RunRecord) -> Run:
+        scope = self._scope
+        inner = DirectScope(scope.space, scope.backend, scope.registry, scope.durability, record.id.bytes)
+        return Run(inner, self._require_search(), record)
+
+    def _require_search(self) -> TextSearch:
+        assert self._search is not None
+        return self._search
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Faces]:
+        """A view of the space as it is now: all reads inside see one committed state, and writers go on."""
+        scope = self._scope
+        with scope.backend.snapshot(scope.space) as view:
+            yield Faces(ViewScope(scope.space, view, scope.registry, scope.codec))
+
+    def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
+        """Return what a run made, up to the commit with revision ``at``; NotFoundError if there is no such run."""
+        id = self._run_id(run)
+        replayed = self._replayed(id, at)
+        scope = self._scope
+        view = ViewScope(scope.space, _view_of(replayed), scope.registry, scope.codec, now=replayed.time)
+        return Replay(view, id, replayed)
+
+    def diff(self, a: UUID | str | Run | RunRecord, b: UUID | str | Run | RunRecord) -> journal.Diff:
+        """Compare what two runs made: ``added`` lives only in b, ``removed`` only in a, ``modified`` in both."""
+        first, second = (self._replayed(self._run_id(run), None) for run in (a, b))
+        return journal.diff(self._scope.registry, first, second)
+
+    def _run_id(self, run: UUID | str | Run | RunRecord) -> UUID:
+        id = run.id if isinstance(run, Run | RunRecord) else check_id(run, "run")
+        if not self.runs.exists(id):
+            raise NotFoundError(f"run {id} does not exist in space {self.name!r}; 'holdfast list runs' shows those that do")
+        return id
+
+    def _replayed(self, id: UUID, at: int | None) -> journal.Replayed:
+        scope = self._scope
+        with scope.backend.snapshot(scope.space) as view:
+            return journal.replay(view, scope.registry, scope.codec, id.bytes, at)
+
+    def changes(self, after: int = 0) -> Iterator[ChangeRecord]:
+        """Iterate over the newest change of each key behind a revision, oldest first, up to now."""
+        scope = self._scope
+        view = scope.backend.view(scope.space)
+        goal = view.head().sequence
+        seen: set[tuple[int, bytes]] = set()
+        while True:
+            page = view.changes(after, _CHANGES_PER_PAGE)
+            fresh = [change for change in page if (change.kind, change.key) not in seen and change.revision <= goal]
+            yield from (self._change(change) for change in fresh)
+            if len(page) < _CHANGES_PER_PAGE:
+                return
+            if page[0].revision == page[-1].revision:
+                raise UnsupportedError("a commit of this size cannot be told as changes", capability="changes")
+            after = page[-1].revision - 1
+            seen = {(change.kind, change.key) for change in page if change.revision == page[-1].revision}
+
+    def _change(self, change: Change) -> ChangeRecord:
+        registry = self._scope.registry
+        name = registry.name_of(change.kind)
+        known = name in {primitive.name for primitive in registry}
+        key = registry.by_id(change.kind).key_text(change.key) if known else change.key.hex()
+        return ChangeRecord(change.revision, name, key, change.deleted)
+
+
+def _view_of(replayed: journal.Replayed) -> Any:
+    from holdfast.tables import LiveView
+
+    return LiveView(replayed.tables)
+
+
+class Store:
+    """One opened place of data. Thread-safe; a context manager. See ``holdfast.open``."""
+
+    def __init__(self, url: str, backend: Backend, registry: PrimitiveRegistry, durability: Durability) -> None:
+        self.url = url
+        self.durability = durability
+        self._backend = backend
+        self._registry = registry
+        self._search = TextSearch(backend)
+        self._spaces: dict[str, Space] = {}
+
+    def space(self, name: str) -> Space:
+        """Return a space; it comes into being with its first write."""
+        found = self._spaces.get(name)
+        if found is None:
+            scope = DirectScope(check_space_name(name), self._backend, self._registry, self.durability)
+            found = self._spaces.setdefault(name, Space(scope, self._search))
+        return found
+
+    def spaces(self) -> list[str]:
+        """Return the names of the spaces that hold or held something, ordered."""
+        return self._backend.spaces()
+
+    def __getattr__(self, name: str) -> Any:
+        """``store.kv``, ``store.memories``, ``store.transact`` ... are those of the space "default"."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.space(DEFAULT_SPACE), name)
+
+    def status(self) -> dict[str, Any]:
+        """Return what a person asks of a store: where, how durable, what is in it. Reads no bodies."""
+        spaces = {}
+        for name in self.spaces():
+            view = self._backend.view(name)
+            head = view.head()
+            counts = {primitive.attribute: view.count(primitive.id) for primitive in self._registry}
+            spaces[name] = {
+                "records": {attribute: count for attribute, count in counts.items() if count},
+                "sequence": head.sequence,
+                "last_commit_at": from_microseconds(head.time).isoformat(),
+            }
+        stats = self._backend.stats()
+        return {
+            "url": self.url,
+            "backend": self._backend.capabilities.name,
+            "durability": self.durability,
+            "degraded": False,
+            **stats,
+            "spaces": spaces,
+        }
+
+    def verify(self) -> list[str]:
+        """Check everything: the medium, the indexes, that each body can be read, the chains of all event streams.
+
+        Returns one line for each fault; an empty list means that all is well.
+        """
+        faults = list(self._backend.verify())
+        for name in self.spaces():
+            space = self.space(name)
+            for primitive in self._registry:
+                for _, record in space._scope.scan(primitive.id, None, b"", b"\xff" * 64):
+                    try:
+                        primitive.values(record)
+                    except HoldfastError as error:
+                        faults.append(f"space {name!r}, {primitive.name} {record.key.hex()}: {error}")
+            after = None
+            while True:
+                streams = space.events.streams(after=after)
+                for stream in streams:
+                    result = space.events.verify(stream.name)
+                    if not result.ok:
+                        faults.append(f"space {name!r}, stream {stream.name!r}: {result.error}")
+                after = streams.cursor
+                if after is None:
+                    break
+        return faults
+
+    def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
+        """Catch the text index of a space up now, so that the next search need not."""
+        for primitive in self._registry:
+            if primitive.searchable:
+                self._search.catch_up(space, primitive, progress)
+
+    def flush(self) -> None:
+        """Make every commit so far durable, whatever its mode."""
+        self._backend.flush()
+
+    def close(self) -> None:
+        """Flush and release everything; idempotent."""
+        self._backend.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<holdfast.Store {self.url}>"
+
+
+def check_durability(value: object, backend: Backend) -> Durability:
+    """Return the durability that a backend gives when this one is asked for."""
+    wanted: Any = check_choice(value, "durability", DURABILITIES)
+    offered = backend.capabilities.durabilities
+    return wanted if wanted in offered else offered[-1]
+
+
+def open(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    durability: Durability = "strict",
+    create: bool = True,
+    read_only: bool = False,
+    busy_seconds: float | None = None,
+    registry: PrimitiveRegistry | None = None,
+) -> Store:
+    """Open a store.
+
+    ``url``: ``memory:``, ``sqlite:PATH``, or a path (an SQLite file); without one, ``HOLDFAST_STORE`` from the environment,
+    else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable storage; "buffered" -
+    it survives a crash of the process at once, and a power cut within half a second; "ephemeral" - nothing is promised.
+    ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other processes (default 30).
+
+    Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
+    """
+    text = os.environ.get(ENVIRONMENT_VARIABLE) or str(Path(DEFAULT_PATH).expanduser()) if url is None else os.fspath(url)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
+    check_choice(durability, "durability", DURABILITIES)
+    known = registry or REGISTRY
+    backend = open_backend(text, known, create=create, read_only=read_only, busy_seconds=busy_seconds)
+    return Store(text, backend, known, check_durability(durability, backend))
