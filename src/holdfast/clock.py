@@ -47,7 +47,7 @@ def random_token(size: int) -> bytes:
 
 def jitter(limit_seconds: float) -> float:
     """Return a random delay of 0..``limit_seconds``, so that those who collide do not collide again."""
-    return random.random() * limit_seconds  # noqa: S311 - spreading load, not a secret
+    return random.random() * limit_seconds
 
 
 def _after_fork_in_child() -> None:

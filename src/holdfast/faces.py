@@ -63,5 +63,7 @@ class Faces:
         """Return the face of a primitive that a user has registered."""
         primitive = None if name.startswith("_") else self._scope.registry.by_attribute(name)
         if primitive is None:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and no primitive of that name is known")
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r}, and no primitive of that name is known"
+            )
         return primitive.face(self._scope)

@@ -36,7 +36,7 @@ def check_id(value: object, field: str = "id") -> UUID:
 def check_version(value: object, field: str = "expected_version") -> int | None:
     """Return an expected version: None, or an int of 0 (must not exist) or more."""
     if value is None or (type(value) is int and value >= 0):
-        return value  # type: ignore[return-value]  # mypy cannot see that the second test implies int
+        return value
     raise InvalidInputError(field, f"must be an int of 0 or more, not {value!r}")
 
 
@@ -81,9 +81,9 @@ def check_expiry(expires_at: object, ttl: object) -> int | None:
     if expires_at is not None:
         raise InvalidInputError("ttl", "cannot be given together with expires_at")
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if type(seconds) not in (int, float) or not 0 < float(seconds) < 1e10:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
         raise InvalidInputError("ttl", f"must be a timedelta or a number of seconds above 0, not {ttl!r}")
-    return clock.now() + int(float(seconds) * 1_000_000)
+    return clock.now() + int(seconds * 1_000_000)
 
 
 def check_choice(value: Any, field: str, choices: Iterable[str]) -> str:

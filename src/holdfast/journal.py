@@ -1,8 +1,9 @@
 """Runs looked at again: replay and diff.
 
-A journal row holds an entry and the records that it was folded upon, where the run itself was not the last to write them.
-``replay`` folds the rows again, with the folds of the live commit, and promises: for each key that the run wrote, exactly
-what its last commit (up to ``at``) made. It is a pure function of the journal: deterministic, repeatable, without effect.
+A journal row holds an entry and the records that it was folded upon, where the run itself was not the last to write
+them. ``replay`` folds the rows again, with the folds of the live commit, and promises: for each key that the run wrote,
+exactly what its last commit (up to ``at``) made. It is a pure function of the journal: deterministic, repeatable,
+without effect.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ class Diff(msgspec.Struct, frozen=True):
 
 def diff(registry: PrimitiveRegistry, a: Replayed, b: Replayed) -> Diff:
     """Compare what two runs made, over the keys that either wrote."""
-    added, removed, modified = [], [], []
+    added: list[Difference] = []
+    removed: list[Difference] = []
+    modified: list[Difference] = []
     for kind, key in sorted(a.written.keys() | b.written.keys()):
         primitive = registry.by_id(kind)
         before, after = (

@@ -174,7 +174,7 @@ def decode_key(data: bytes) -> tuple[Part, ...]:
     try:
         while at < end:
             tag = data[at]
-            if tag == _STR or tag == _BYTES:
+            if tag in (_STR, _BYTES):
                 raw, at = _read_escaped(data, at + 1)
                 parts.append(raw.decode() if tag == _STR else raw)
             elif tag == _UUID:

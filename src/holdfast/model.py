@@ -44,7 +44,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(Header, frozen=True, gc=False):
-    """A header with its body; ``blobs`` is None where they were not asked for (or, in a write, are kept as they are)."""
+    """A header with its body; ``blobs`` is None where they were not asked for (or, in a write, are kept as they
+    are)."""
 
     body: bytes
     blobs: Blobs | None = None

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from holdfast.codec import decode
-from holdfast.keys import decode_key, encode_key
 from holdfast.errors import ConflictError
+from holdfast.keys import decode_key, encode_key
 from holdfast.model import EXPIRY_INDEX, Blobs, Guard, Header, Record, Term, Touched, Written
 
 
@@ -129,9 +129,7 @@ class Delete(Payload, frozen=True, gc=False):
 def fold_put(put: Put, touched: Touched, at: Moment) -> Written:
     """The record after a put: the next version, with the body that the entry brought."""
     key = put.key
-    return {
-        key: write(key, touched[key], at, put.body, terms=put.terms, expires_at=put.expires_at, schema=put.schema)
-    }
+    return {key: write(key, touched[key], at, put.body, terms=put.terms, expires_at=put.expires_at, schema=put.schema)}
 
 
 def fold_delete(entry: Delete, touched: Touched, at: Moment) -> Written:

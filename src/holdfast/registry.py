@@ -114,4 +114,6 @@ class PrimitiveRegistry:
         try:
             return (*found, self._decoders[entry.type].decode(entry.payload))
         except msgspec.MsgspecError as error:
-            raise SerializationError(f"the payload of an entry 0x{entry.type:02X} cannot be decoded: {error}") from error
+            raise SerializationError(
+                f"the payload of an entry 0x{entry.type:02X} cannot be decoded: {error}"
+            ) from error

@@ -70,9 +70,10 @@ def cursor_place(text: str | None) -> Cursor | None:
     if text is None:
         return None
     try:
-        return msgspec.msgpack.decode(urlsafe_b64decode(text), type=Cursor)
+        place: Cursor = msgspec.msgpack.decode(urlsafe_b64decode(text), type=Cursor)
     except (TypeError, ValueError, binascii.Error, msgspec.MsgspecError) as error:
         raise InvalidInputError("after", "is not a cursor that a listing gave") from error
+    return place
 
 
 def check_limit(limit: object, *, optional: bool = False) -> int:
@@ -179,9 +180,7 @@ class Scope(ABC):
     ) -> Iterator[tuple[Cursor, Any]]:
         """Iterate over (place, record) of a range, page by page, without what has expired."""
         while True:
-            page = self.raw_scan(
-                kind, index, low, high, after=after, reverse=reverse, limit=page_size, want=want
-            )
+            page = self.raw_scan(kind, index, low, high, after=after, reverse=reverse, limit=page_size, want=want)
             now = self.now()
             for place, record in zip(page.places, page.items, strict=True):
                 if record.expires_at is None or record.expires_at > now:

@@ -37,7 +37,8 @@ def timed(terms: tuple[Term, ...], time: int) -> tuple[Term, ...]:
 class Selection(msgspec.Struct):
     """What is asked for: records with all of ``equal`` (index, value prefix), created in [since, until).
 
-    ``absent`` are indexes of which a record must have no term. ``created`` is the index that holds the time of creation alone; ``reverse`` gives the newest first.
+    ``absent`` are indexes of which a record must have no term. ``created`` is the index that holds the time of
+    creation alone; ``reverse`` gives the newest first.
     """
 
     kind: int

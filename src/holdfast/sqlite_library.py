@@ -102,7 +102,9 @@ def mapped(error: apsw.Error, path: str, *, opening: bool = False, writing: bool
         apsw.NotADBError: FormatError(f"{path} is not an SQLite database, so it is no Holdfast store"),
         apsw.ReadOnlyError: PermissionDeniedError(f"{path} cannot be written; open it with read_only=True"),
         apsw.PermissionsError: PermissionDeniedError(f"access to {path} is refused by the system"),
-        apsw.CantOpenError: InitError(f"{path} cannot be opened: {error}; check that its folder exists and is writable"),
+        apsw.CantOpenError: InitError(
+            f"{path} cannot be opened: {error}; check that its folder exists and is writable"
+        ),
         apsw.ProtocolError: UnavailableError(f"the locks of {path} do not work; is it on a network file system?"),
         apsw.ConnectionClosedError: ClosedError("this store is closed; open it again"),
     }
@@ -112,6 +114,10 @@ def mapped(error: apsw.Error, path: str, *, opening: bool = False, writing: bool
     general = InitError if opening else WriteError if writing else ReadError
     return general(f"cannot {what} {path}: {error}")
 
+
+def rows(connection: Connection, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Run a statement and return all its rows; raises SQLite's own errors."""
+    return list(connection.execute(statement, values))
 
 
 def bound_list(values: tuple[bytes, ...]) -> Any:

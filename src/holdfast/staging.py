@@ -14,8 +14,8 @@ import msgspec
 from holdfast import clock
 from holdfast.backend import StagedSpace, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
-from holdfast.keys import KEY_BYTES_MAX, TERMS_MAX
 from holdfast.errors import InvalidInputError
+from holdfast.keys import KEY_BYTES_MAX, TERMS_MAX
 from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
@@ -79,7 +79,9 @@ class Stage:
             if written:
                 size += _checked_size(written)
                 if batch.run is not None:
-                    journal.append((batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now)))
+                    journal.append(
+                        (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
+                    )
                 local.setdefault(kind, {}).update(written)
             outcomes.append(written)
             now += 1
@@ -126,8 +128,8 @@ def as_base(record: Header) -> Record:
     """Return what a journal keeps of a record that an entry was folded upon: a header gets an empty body."""
     if isinstance(record, Record):
         return record
-    fields = (getattr(record, name) for name in Header.__struct_fields__)
-    return Record(*fields, body=b"")
+    fields = {name: getattr(record, name) for name in Header.__struct_fields__}
+    return Record(**fields, body=b"")
 
 
 def _checked_size(written: Written) -> int:

@@ -1,7 +1,7 @@
 """The synchronous face: ``open``, Store, Space, Run, Transaction.
 
-A Store and its spaces may be used by any number of threads; a transaction belongs to one. Closing is idempotent; what is
-used after it raises ClosedError. Nothing that was acknowledged depends on ``close`` being called.
+A Store and its spaces may be used by any number of threads; a transaction belongs to one. Closing is idempotent; what
+is used after it raises ClosedError. Nothing that was acknowledged depends on ``close`` being called.
 """
 
 from __future__ import annotations
@@ -226,7 +226,9 @@ class Space(_Commits):
     def _run_id(self, run: UUID | str | Run | RunRecord) -> UUID:
         id = run.id if isinstance(run, Run | RunRecord) else check_id(run, "run")
         if not self.runs.exists(id):
-            raise NotFoundError(f"run {id} does not exist in space {self.name!r}; 'holdfast list runs' shows those that do")
+            raise NotFoundError(
+                f"run {id} does not exist in space {self.name!r}; 'holdfast list runs' shows those that do"
+            )
         return id
 
     def _replayed(self, id: UUID, at: int | None) -> journal.Replayed:
@@ -384,14 +386,17 @@ def open(
 ) -> Store:
     """Open a store.
 
-    ``url``: ``memory:``, ``sqlite:PATH``, or a path (an SQLite file); without one, ``HOLDFAST_STORE`` from the environment,
-    else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable storage; "buffered" -
-    it survives a crash of the process at once, and a power cut within half a second; "ephemeral" - nothing is promised.
-    ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other processes (default 30).
+    ``url``: ``memory:``, ``sqlite:PATH``, or a path (an SQLite file); without one, ``HOLDFAST_STORE`` from the
+    environment, else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable
+    storage; "buffered" - it survives a crash of the process at once, and a power cut within half a second; "ephemeral"
+    - nothing is promised. ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other
+    processes (default 30).
 
     Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
     """
-    text = os.environ.get(ENVIRONMENT_VARIABLE) or str(Path(DEFAULT_PATH).expanduser()) if url is None else os.fspath(url)
+    text = (
+        os.environ.get(ENVIRONMENT_VARIABLE) or str(Path(DEFAULT_PATH).expanduser()) if url is None else os.fspath(url)
+    )
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
     check_choice(durability, "durability", DURABILITIES)

@@ -13,6 +13,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
 from holdfast.model import Change, Cursor, Head, Header, JournalRow, Page, Record, Want
@@ -73,7 +75,8 @@ class Table:
         self.indexes: dict[int, OrderedItems[tuple[bytes, bytes]]] = {}
 
     def put(self, record: Record | None, key: bytes) -> Record | None:
-        """Set (None: remove) the record under a key, keeping the blobs it had if it brings none; return the one before."""
+        """Set (None: remove) the record under a key, keeping the blobs it had if it brings none; return the one
+        before."""
         before = self.by_key.get(key)
         if before is not None:
             for index, value in before.terms:
@@ -103,8 +106,7 @@ class Table:
 
 def with_blobs(record: Record, blobs: Any) -> Record:
     """Return the record with other blobs."""
-    fields = [getattr(record, name) for name in Record.__struct_fields__[:-1]]
-    return Record(*fields, blobs=blobs)
+    return msgspec.structs.replace(record, blobs=blobs)
 
 
 def between(
@@ -144,7 +146,7 @@ class SpaceTables:
         with self.lock:
             for kind, records in staged.writes.items():
                 table = self.tables.setdefault(kind, Table())
-                known = staged.before[kind] if kind in staged.before else {}
+                known = staged.before.get(kind, {})
                 for key in records:
                     if key not in known and key in table.by_key:
                         raise CorruptionError(f"a new record was to be written over one that exists (kind {kind})")
@@ -283,7 +285,7 @@ class SnapshotView(LiveView):
             live = super().read(kind, keys, want)
             if not replaced:
                 return live
-            return [replaced[key] if key in replaced else record for key, record in zip(keys, live, strict=True)]
+            return [replaced.get(key, record) for key, record in zip(keys, live, strict=True)]
 
     def scan(
         self,
@@ -326,7 +328,11 @@ class SnapshotView(LiveView):
     def changes(self, after: int, limit: int) -> list[Change]:
         """See ``backend.View``; keys that were written since the snapshot are told as they were then, or not at all."""
         with self._space.lock:
-            found = [change for change in super().changes(after, len(self._space.latest)) if change.revision <= self._head.sequence]
+            found = [
+                change
+                for change in super().changes(after, len(self._space.latest))
+                if change.revision <= self._head.sequence
+            ]
             for kind, records in self.replaced.items():
                 found += [
                     Change(record.revision, kind, key, False)

@@ -1,8 +1,10 @@
-"""A full-text index in SQLite's FTS5 (sqlite.org/fts5.html): in a store's own file, or in memory beside another backend.
+"""A full-text index in SQLite's FTS5 (sqlite.org/fts5.html): in a store's own file, or in memory beside another
+backend.
 
 The tables keep no text, only what is needed to find it (``content=''``), and are caught up from the change feed by
 ``search/text.py``. All spaces share one index; a scope token in a column of its own, with weight 0, keeps them
-apart. Promises: documents and watermark move in one transaction. Words are folded by ``unicode61`` and stemmed by ``porter``.
+apart. Promises: documents and watermark move in one transaction. Words are folded by ``unicode61`` and stemmed by
+``porter``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.sqlite_library import Connection, connect, foreign_errors
+from holdfast.sqlite_library import Connection, connect, foreign_errors, rows
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 TEXT_TABLES = f"""
@@ -41,8 +43,8 @@ class FtsIndex:
 
     def watermark(self, space: str, kind: int) -> int:
         """See ``backend.TextIndex``."""
-        rows = self._query("SELECT watermark FROM text_state WHERE scope = ?", (scope_token(space, kind),))
-        return rows[0][0] if rows else 0
+        found = self._query("SELECT watermark FROM text_state WHERE scope = ?", (scope_token(space, kind),))
+        return found[0][0] if found else 0
 
     def index(
         self, space: str, kind: int, documents: Sequence[tuple[bytes, str | None]], after: int, watermark: int
@@ -51,8 +53,8 @@ class FtsIndex:
         scope = scope_token(space, kind)
 
         def take_in(connection: Connection) -> None:
-            rows = connection.execute("SELECT watermark FROM text_state WHERE scope = ?", (scope,)).fetchall()
-            if (rows[0][0] if rows else 0) != after:
+            state = rows(connection, "SELECT watermark FROM text_state WHERE scope = ?", (scope,))
+            if (state[0][0] if state else 0) != after:
                 return
             for key, text in documents:
                 self._take_in_one(connection, scope, key, text)
@@ -63,7 +65,7 @@ class FtsIndex:
     @staticmethod
     def _take_in_one(connection: Connection, scope: str, key: bytes, text: str | None) -> None:
         where = (scope, key)
-        found = connection.execute("SELECT id FROM text_documents WHERE scope = ? AND key = ?", where).fetchall()
+        found = rows(connection, "SELECT id FROM text_documents WHERE scope = ? AND key = ?", where)
         if found:
             connection.execute("DELETE FROM text WHERE rowid = ?", found[0])
         if text is None:
@@ -77,13 +79,13 @@ class FtsIndex:
     def match(self, space: str, kind: int, expression: str, limit: int, offset: int) -> list[tuple[bytes, float]]:
         """See ``backend.TextIndex``."""
         scoped = f'scope : "{scope_token(space, kind)}" AND words : ({expression})'
-        rows = self._query(
+        found = self._query(
             "SELECT documents.key, -bm25(text, 0.0, 1.0) AS score FROM text "
             "JOIN text_documents documents ON documents.id = text.rowid "
             "WHERE text MATCH ? ORDER BY score DESC, documents.key LIMIT ? OFFSET ?",
             (scoped, limit, offset),
         )
-        return [(key, score) for key, score in rows]
+        return [(key, score) for key, score in found]
 
 
 def in_memory() -> FtsIndex:
@@ -109,11 +111,12 @@ def marked(texts: Sequence[str], expression: str, opening: str, closing: str, wo
     try:
         connection.execute(f"CREATE VIRTUAL TABLE hits USING fts5 (words, tokenize = '{TOKENIZER}')")
         connection.executemany("INSERT INTO hits (rowid, words) VALUES (?, ?)", list(enumerate(texts, 1)))
-        excerpts = dict(
-            connection.execute(
+        excerpts: dict[Any, Any] = dict(
+            rows(
+                connection,
                 "SELECT rowid, snippet(hits, 0, ?, ?, '…', ?) FROM hits WHERE hits MATCH ?",
                 (opening, closing, words, expression),
-            ).fetchall()
+            )
         )
     finally:
         connection.close()

@@ -3,8 +3,8 @@
 A transaction holds no lock and no database transaction while user code runs. It is pinned to the sequence of its first
 read; a read that finds the space further on checks everything read so far and moves the pin, or raises ConflictError
 at once, so that user code never sees two states. At the commit the read set is checked again, under the lock
-(optimistic concurrency control with backward validation: Kung & Robinson, 1981; serialisable). A transaction that reads nothing
-never conflicts. Not thread-safe: one transaction belongs to one thread.
+(optimistic concurrency control with backward validation: Kung & Robinson, 1981; serialisable). A transaction that
+reads nothing never conflicts. Not thread-safe: one transaction belongs to one thread.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ def _encode(vector: Any, field: str) -> bytes:
     if hasattr(vector, "tolist"):
         vector = vector.tolist()
     if not isinstance(vector, Sequence) or isinstance(vector, str | bytes):
-        raise InvalidInputError(field, f"must be a list of numbers, a list of such lists, or Sparse, not {type(vector)}")
+        raise InvalidInputError(
+            field, f"must be a list of numbers, a list of such lists, or Sparse, not {type(vector)}"
+        )
     if vector and isinstance(vector[0], Sequence):
         width = len(vector[0])
         if any(not isinstance(row, Sequence) or len(row) != width for row in vector):

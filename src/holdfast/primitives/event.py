@@ -1,9 +1,9 @@
 """``event``: append-only streams with a gap-free sequence from 0 and a SHA-256 hash chain.
 
-An append reads nothing: sequence and hash are made inside the commit, from the head of the stream that is there then, so
-any number of writers may append to one stream. The hash of an event covers its stream, sequence, time, type, data and
-metadata in canonical form and the hash before it (the construction of Haber & Stornetta, 1991), so a changed, removed
-or reordered event is found by ``verify``.
+An append reads nothing: sequence and hash are made inside the commit, from the head of the stream that is there then,
+so any number of writers may append to one stream. The hash of an event covers its stream, sequence, time, type, data
+and metadata in canonical form and the hash before it (the construction of Haber & Stornetta, 1991), so a changed,
+removed or reordered event is found by ``verify``.
 
     key of a head     (stream,)             body: next sequence, hash of the last event
     key of an event   (stream, sequence)    body: type, data, metadata, hash
@@ -116,7 +116,7 @@ def fold_append(entry: Append, touched: Touched, at: Moment) -> Written:
 
 def _shown(record: Record) -> Event:
     stream, sequence = decode_key(record.key)
-    assert isinstance(stream, str) and isinstance(sequence, int)  # noqa: PT018 - one fact: the shape of a key
+    assert isinstance(stream, str) and isinstance(sequence, int)
     body = decode(record.body, EventBody)
     return Event(
         stream, sequence, body.type, body.data, from_microseconds(record.created_at), body.hash, body.metadata,
@@ -260,7 +260,9 @@ class Events:
 
     def _entry(self, stream: object, data: Value, type: object, metadata: object, path: str) -> Append:
         key = check_key(stream, "stream")
-        body = EventBody(check_text(type, f"{path}type", most_bytes=128), data, check_metadata(metadata, f"{path}metadata"))
+        body = EventBody(
+            check_text(type, f"{path}type", most_bytes=128), data, check_metadata(metadata, f"{path}metadata")
+        )
         check_value(data, f"{path}data")
         if len(key) + _SEQUENCE_ROOM > 256:
             raise InvalidInputError("stream", "is too long; a name of up to 240 bytes leaves room for the sequence")
@@ -274,7 +276,7 @@ class EventPrimitive(Primitive):
     id = KIND
     attribute = "events"
     body = EventBody
-    indexes = {"stream": STREAMS, "type": BY_TYPE, "time": BY_TIME}  # noqa: RUF012 - frozen once registered
+    indexes = {"stream": STREAMS, "type": BY_TYPE, "time": BY_TIME}
     entry_types = (
         EntryType(EVENT_APPEND, Append, fold_append, lambda entry: (entry.stream,), body=True, before_commit="pending"),
     )

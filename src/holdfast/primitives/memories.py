@@ -188,8 +188,8 @@ class Memories:
         """Create a memory, or replace the one with this ``id``.
 
         ``created_at`` says when it happened, if that is not now (for imports). ``embeddings`` are vectors by name; on
-        replacing, None keeps those that are there. Raises InvalidInputError; ConflictError if ``expected_version`` (0: must
-        not exist) or ``expected`` is not what is there.
+        replacing, None keeps those that are there. Raises InvalidInputError; ConflictError if ``expected_version`` (0:
+        must not exist) or ``expected`` is not what is there.
         """
         entry = self._entry(
             "",
@@ -250,19 +250,19 @@ class Memories:
         id: UUID | str,
         *,
         content: str | UnsetType = UNSET,
-        source: MemorySource | None | UnsetType = UNSET,
-        session_id: str | None | UnsetType = UNSET,
+        source: MemorySource | UnsetType | None = UNSET,
+        session_id: str | UnsetType | None = UNSET,
         tags: Iterable[str] | UnsetType = UNSET,
-        namespace: str | None | UnsetType = UNSET,
+        namespace: str | UnsetType | None = UNSET,
         status: str | UnsetType = UNSET,
-        branch: str | None | UnsetType = UNSET,
-        file_path: str | None | UnsetType = UNSET,
-        group: str | None | UnsetType = UNSET,
-        superseded_by: UUID | None | UnsetType = UNSET,
+        branch: str | UnsetType | None = UNSET,
+        file_path: str | UnsetType | None = UNSET,
+        group: str | UnsetType | None = UNSET,
+        superseded_by: UUID | UnsetType | None = UNSET,
         derived_from: Iterable[UUID] | UnsetType = UNSET,
         metadata: dict[str, Value] | UnsetType = UNSET,
         embeddings: dict[str, Any] | UnsetType = UNSET,
-        expires_at: datetime | None | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
         expected_version: int | None = None,
         expected: Memory | None = None,
     ) -> Memory:
@@ -288,9 +288,7 @@ class Memories:
         guards = [Guard(KIND, key, _must_live(id)), *_guards(key, expected_version, expected)]
         return self._scope.write([*guards, entry], _written)
 
-    def delete(
-        self, id: UUID | str, *, expected_version: int | None = None, expected: Memory | None = None
-    ) -> bool:
+    def delete(self, id: UUID | str, *, expected_version: int | None = None, expected: Memory | None = None) -> bool:
         """Delete a memory, leaving a tombstone that ``restore`` brings back; return True if there was one."""
         key = check_id(id).bytes
         return self._scope.write([*_guards(key, expected_version, expected), kind.SoftDelete(key)], _happened)
@@ -377,9 +375,7 @@ class Memories:
         )
         return Listing([UUID(bytes=header.key) for header in headers], cursor_text(place))
 
-    def get_by_session(
-        self, session_id: str, *, limit: int | None = None, after: str | None = None
-    ) -> Listing[Memory]:
+    def get_by_session(self, session_id: str, *, limit: int | None = None, after: str | None = None) -> Listing[Memory]:
         """Return the memories of a session in order of writing; reads only those."""
         prefix = value_prefix(check_text(session_id, "session_id"))
         found = self._scope.scan(KIND, kind.SESSION, *key_range_prefix(prefix), after=cursor_place(after))
@@ -438,9 +434,7 @@ class Memories:
         )  # fmt: skip
         accept = _accepting(where)
         primitive = self._scope.registry.by_id(KIND)
-        return self._search.search(
-            self._scope, primitive, query, selection, check_limit(limit), to_memory, accept
-        )
+        return self._search.search(self._scope, primitive, query, selection, check_limit(limit), to_memory, accept)
 
     def _listing(self, found: Iterator[tuple[Cursor, Record]], limit: int | None) -> Listing[Memory]:
         records, place = take(found, check_limit(limit, optional=True))

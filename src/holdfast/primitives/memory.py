@@ -1,9 +1,9 @@
 """``memory``: what an agent knows - texts with source, session, tags and the rest, found again by any of them.
 
-Records are soft-deleted: ``delete`` leaves a tombstone whose only term is the time of deletion, ``restore`` brings it back,
-``purge`` ends it. Every index holds (value, time of creation), so lists are in order of writing and
-a time range is a part of an index; the index of sessions holds the time of the commit, whatever ``created_at`` says. A batch
-of ids is one read; ``count`` and ``exists`` read no bodies; embeddings are blobs, read only when asked for.
+Records are soft-deleted: ``delete`` leaves a tombstone whose only term is the time of deletion, ``restore`` brings it
+back, ``purge`` ends it. Every index holds (value, time of creation), so lists are in order of writing and
+a time range is a part of an index; the index of sessions holds the time of the commit, whatever ``created_at`` says. A
+batch of ids is one read; ``count`` and ``exists`` read no bodies; embeddings are blobs, read only when asked for.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ class MemoryChanges(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The fields that an update sets; the others stay."""
 
     content: str | UnsetType = UNSET
-    source: MemorySource | None | UnsetType = UNSET
-    session_id: str | None | UnsetType = UNSET
+    source: MemorySource | UnsetType | None = UNSET
+    session_id: str | UnsetType | None = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
-    namespace: str | None | UnsetType = UNSET
+    namespace: str | UnsetType | None = UNSET
     status: str | UnsetType = UNSET
-    branch: str | None | UnsetType = UNSET
-    file_path: str | None | UnsetType = UNSET
-    group: str | None | UnsetType = UNSET
-    superseded_by: UUID | None | UnsetType = UNSET
+    branch: str | UnsetType | None = UNSET
+    file_path: str | UnsetType | None = UNSET
+    group: str | UnsetType | None = UNSET
+    superseded_by: UUID | UnsetType | None = UNSET
     derived_from: tuple[UUID, ...] | UnsetType = UNSET
     metadata: dict[str, Value] | UnsetType = UNSET
 
@@ -207,7 +207,7 @@ class MemoryPrimitive(Primitive):
     attribute = "memories"
     searchable = True
     body = MemoryBody
-    indexes = {  # noqa: RUF012 - frozen once registered
+    indexes = {
         "created": CREATED,
         "session_id": SESSION,
         "source": SOURCE,
@@ -254,4 +254,3 @@ def metadata_matches(where: dict[str, Any], body: MemoryBody) -> bool:
         key in body.metadata and type(body.metadata[key]) is type(value) and body.metadata[key] == value
         for key, value in where.items()
     )
-

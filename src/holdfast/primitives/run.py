@@ -314,12 +314,10 @@ class Runs:
         if parent is not None:
             equal.append((PARENT, value_prefix(check_id(parent, "parent"))))
         selection = Selection(KIND, CREATED, equal, reverse=reverse)
-        records, place = take(
-            selection.iterate(self._scope, cursor_place(after)), check_limit(limit, optional=True)
-        )
+        records, place = take(selection.iterate(self._scope, cursor_place(after)), check_limit(limit, optional=True))
         return Listing([to_run(record) for record in records], cursor_text(place))
 
-    def orphans(self) -> list[RunRecord]:
+    def orphans(self) -> Listing[RunRecord]:
         """Return the active runs whose lease has ended, or whose owner ran on this host and is gone."""
         now = from_microseconds(self._scope.now())
         orphaned = []
@@ -329,7 +327,7 @@ class Runs:
             ended = (now - renewed_at).total_seconds() > run.lease_seconds
             if ended or (run.owner is not None and process.is_gone(run.owner)):
                 orphaned.append(run)
-        return orphaned
+        return Listing(orphaned, None)
 
     def _change(self, id: UUID | str, changes: RunChanges) -> RunRecord:
         return self._scope.write([Update(check_id(id).bytes, self._scope.codec.encode(changes))], _written)
@@ -353,7 +351,7 @@ class RunPrimitive(Primitive):
     id = KIND
     attribute = "runs"
     body = RunBody
-    indexes = {  # noqa: RUF012 - frozen once registered
+    indexes = {
         "created": CREATED,
         "status": STATUS,
         "tag": TAG,

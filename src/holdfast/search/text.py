@@ -1,8 +1,9 @@
 """Text search: catch the index up, rank, filter, mark.
 
-A search first catches the index up to the commit that was acknowledged when it began, through the change feed; where that
-is not possible (a store open for reading only), it says how many commits it is behind. Filters are applied before the
-cut to ``limit``. The score of a hit is its BM25 (Robertson & Zaragoza, 2009) relative to the best one, so it is in 0..1.
+A search first catches the index up to the commit that was acknowledged when it began, through the change feed; where
+that is not possible (a store open for reading only), it says how many commits it is behind. Filters are applied before
+the cut to ``limit``. The score of a hit is its BM25 (Robertson & Zaragoza, 2009) relative to the best one, so it is in
+0..1.
 """
 
 from __future__ import annotations
@@ -132,9 +133,7 @@ class TextSearch:
         offset, size = 0, min(max(limit, 10), _MATCHES_PER_PAGE)
         while True:
             matches = index.match(scope.space, primitive.id, expression, size, offset)
-            for record, (_, score) in zip(
-                scope.read(primitive.id, [key for key, _ in matches]), matches, strict=True
-            ):
+            for record, (_, score) in zip(scope.read(primitive.id, [key for key, _ in matches]), matches, strict=True):
                 if record is None or primitive.text(record) is None:
                     continue  # deleted or expired since it was indexed
                 if selection.matches(record) and (accept is None or accept(record)):

@@ -28,7 +28,7 @@ from holdfast.errors import ClosedError, HoldfastError, InitError, PermissionDen
 from holdfast.log.files import make_directories, sync_directory
 from holdfast.model import Durability
 from holdfast.registry import PrimitiveRegistry
-from holdfast.sqlite_library import Connection, connect, foreign_errors, library_version, require_library
+from holdfast.sqlite_library import Connection, connect, foreign_errors, library_version, require_library, rows
 from holdfast.text_index import TEXT_TABLES, FtsIndex
 
 FLUSH_SECONDS = 0.5
@@ -79,7 +79,9 @@ class SqliteBackend:
 
     def _open(self, registry: PrimitiveRegistry, *, create: bool) -> Connection:
         if self.path.is_dir():
-            raise InitError(f"{self._name} is a directory; an SQLite store is one file, for example {self.path}/agent.db")
+            raise InitError(
+                f"{self._name} is a directory; an SQLite store is one file, for example {self.path}/agent.db"
+            )
         is_new = not self.path.exists()
         if is_new and (self._read_only or not create):
             raise InitError(f"{self._name} does not exist; create it with 'holdfast init' or open it with create=True")
@@ -124,13 +126,13 @@ class SqliteBackend:
         try:
             with foreign_errors(self._name):
                 connection.execute("BEGIN")
-                rows = connection.execute("SELECT id FROM spaces WHERE name = ?", (space,)).fetchall()
+                found = rows(connection, "SELECT id FROM spaces WHERE name = ?", (space,))
 
             def query(statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
                 with foreign_errors(self._name):
-                    return list(connection.execute(statement, values))
+                    return rows(connection, statement, values)
 
-            yield SqliteView(query, space, rows[0][0] if rows else 0)
+            yield SqliteView(query, space, found[0][0] if found else 0)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -140,7 +142,7 @@ class SqliteBackend:
         connection = self._take_reader()
         try:
             with foreign_errors(self._name):
-                return list(connection.execute(statement, values))
+                return rows(connection, statement, values)
         finally:
             self._give_back(connection)
 
@@ -161,10 +163,10 @@ class SqliteBackend:
         """Return the number of a space, 0 if it has no commit yet; numbers are never used again, so they are kept."""
         number = self._space_ids.get(space)
         if number is None:
-            rows = self._query("SELECT id FROM spaces WHERE name = ?", (space,))
-            if not rows:
+            found = self._query("SELECT id FROM spaces WHERE name = ?", (space,))
+            if not found:
                 return 0
-            number = self._space_ids[space] = rows[0][0]
+            number = self._space_ids[space] = found[0][0]
         return number
 
     def spaces(self) -> list[str]:
@@ -194,7 +196,8 @@ class SqliteBackend:
             self._require_open()
             if self._poisoned:
                 raise PoisonedError(
-                    f"{self._name}: an earlier commit failed with its outcome unknown; close the store and open it again"
+                    f"{self._name}: an earlier commit failed with its outcome unknown; "
+                    "close the store and open it again"
                 )
             with foreign_errors(self._name, writing=True):
                 if self._synchronous != synchronous:
@@ -250,7 +253,9 @@ class SqliteBackend:
     def _raise_background_error(self) -> None:
         error = self._flusher.error if self._flusher else None
         if error is not None:
-            raise PoisonedError(f"{self._name}: buffered commits could not be synced; close the store and reopen it") from error
+            raise PoisonedError(
+                f"{self._name}: buffered commits could not be synced; close the store and reopen it"
+            ) from error
 
     # The rest
 

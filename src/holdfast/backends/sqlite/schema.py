@@ -1,7 +1,7 @@
 """The tables of an SQLite store, format version 1, and the checks at opening.
 
-    spaces      id, name, sequence and time of the last commit, token (which commit wrote that), counts (JSON: kind -> n)
-    kinds       id, name: for people
+    spaces      id, name, sequence and time of the last commit, token (which commit wrote that), counts (JSON: kind ->
+    n) kinds       id, name: for people
     records     one row a record; body is JSON text; terms is msgpack of [[index, value], ...]
     terms       one row an index term, ordered by (space, kind, index, value, key)
     blobs       large values, by record row
@@ -106,4 +106,7 @@ def name_kinds(connection: Connection, kinds: Iterable[tuple[int, str]]) -> None
 
 
 def _is_empty(connection: Connection) -> bool:
-    return not connection.pragma("application_id") and not next(connection.execute("SELECT count(*) FROM sqlite_schema"))[0]
+    return (
+        not connection.pragma("application_id")
+        and not next(connection.execute("SELECT count(*) FROM sqlite_schema"))[0]
+    )

@@ -15,13 +15,14 @@ from holdfast import clock
 from holdfast.backend import StagedSpace, View
 from holdfast.backends.sqlite.view import SqliteView, decode_counts
 from holdfast.errors import CommitUnknownError, CorruptionError, DiskFullError, WriteError
-from holdfast.model import Header, Record
+from holdfast.model import Header, JournalRow, Record
 from holdfast.sqlite_library import Connection, ConstraintError, foreign_errors
 
 _encode = msgspec.msgpack.Encoder().encode
 
 _INSERT = (
-    "INSERT INTO records (space, kind, key, version, revision, created_at, updated_at, expires_at, schema, terms, body) "
+    "INSERT INTO records "
+    "(space, kind, key, version, revision, created_at, updated_at, expires_at, schema, terms, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE = (
@@ -129,14 +130,7 @@ class SqliteStep:
         space = self.query(_UPSERT_SPACE, values)[0][0]
         for kind, records in staged.writes.items():
             self._write_kind(space, kind, records, staged.before.get(kind, {}), staged.sequence)
-        self._many(
-            _INSERT_ROW,
-            [
-                (space, run, row.revision, row.ordinal, row.time, row.entry.type, row.entry.version, row.entry.payload)
-                + (_encode(row.bases),)
-                for run, row in staged.journal
-            ],
-        )
+        self._many(_INSERT_ROW, [(space, run, *_journal_columns(row)) for run, row in staged.journal])
 
     def _write_kind(
         self, space: int, kind: int, records: dict[bytes, Record | None], before: dict[bytes, Header | None], now: int
@@ -152,13 +146,13 @@ class SqliteStep:
                 if old is not None:
                     deletes.append(where)
                 continue
-            row = (record.version, record.revision, record.created_at, record.updated_at, record.expires_at)
-            row += (record.schema, _encode(record.terms), record.body.decode())
+            times = (record.created_at, record.updated_at, record.expires_at)
+            row = (record.version, record.revision, *times, record.schema, _encode(record.terms), record.body.decode())
             had: tuple[Any, ...] = ()
             if old is None:
-                inserts.append(where + row)
+                inserts.append((*where, *row))
             else:
-                updates.append(row + where)
+                updates.append((*row, *where))
                 had = old.terms
             new_terms += [(space, kind, *term, key) for term in record.terms if term not in had]
             if record.blobs is not None:
@@ -168,7 +162,9 @@ class SqliteStep:
         try:
             self._many(_INSERT, inserts)
         except ConstraintError as error:
-            raise CorruptionError(f"{self._path}: a new record stands where one exists already", path=self._path) from error
+            raise CorruptionError(
+                f"{self._path}: a new record stands where one exists already", path=self._path
+            ) from error
         self._many(_UPDATE, updates)
         self._many(_DELETE_TERM, old_terms)
         self._many(_INSERT_TERM, new_terms)
@@ -184,3 +180,6 @@ class SqliteStep:
             self._connection.executemany(statement, rows)
 
 
+def _journal_columns(row: JournalRow) -> tuple[Any, ...]:
+    entry = row.entry
+    return row.revision, row.ordinal, row.time, entry.type, entry.version, entry.payload, _encode(row.bases)

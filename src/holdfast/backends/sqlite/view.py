@@ -129,7 +129,9 @@ class SqliteView:
         if index is None:
             rows = self._query("SELECT counts FROM spaces WHERE name = ?", (self._name,))
             return decode_counts(rows[0][0]).get(str(kind), 0) if rows else 0
-        statement = "SELECT count(*) FROM terms WHERE space = ? AND kind = ? AND number = ? AND value >= ? AND value < ?"
+        statement = (
+            "SELECT count(*) FROM terms WHERE space = ? AND kind = ? AND number = ? AND value >= ? AND value < ?"
+        )
         count: int = self._query(statement, (self._space, kind, index, low, high))[0][0]
         return count
 
@@ -168,7 +170,10 @@ class SqliteView:
         if want == "records" or not rows:
             return records
         blobs: dict[int, list[tuple[str, bytes]]] = {}
-        ids = "SELECT record, name, data FROM blobs WHERE record IN (SELECT value FROM json_each(?)) ORDER BY record, name"
+        ids = (
+            "SELECT record, name, data FROM blobs WHERE record IN (SELECT value FROM json_each(?)) "
+            "ORDER BY record, name"
+        )
         for record, name, data in self._query(ids, (msgspec.json.encode([row[9] for row in rows]).decode(),)):
             blobs.setdefault(record, []).append((name, data))
         return [
