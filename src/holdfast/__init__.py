@@ -1,14 +1,129 @@
 """Holdfast: the durable state layer for AI agents.
 
-import holdfast
+    import holdfast
 
-with holdfast.open("agent.db") as store:
-    space = store.space("my-project")
-    space.memories.store("Parser rewritten, tests pass", session_id="s1", tags=["parser"])
-    for hit in space.memories.search("parser"):
-        print(hit.score, hit.record.content)
+    with holdfast.open("agent.db") as store:
+        space = store.space("my-project")
+        space.memories.store("Parser rewritten, tests pass", session_id="s1", tags=["parser"])
+        for hit in space.memories.search("parser"):
+            print(hit.score, hit.record.content)
+
+Everything public is here; the submodules are for those who extend Holdfast (``holdfast.primitive``,
+``holdfast.registry``, ``holdfast.backend``, ``holdfast.testing``).
 """
 
-from holdfast.store import open
+from __future__ import annotations
 
-__all__ = ["open"]
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import (
+    ClosedError,
+    CommitUnknownError,
+    ConflictError,
+    CorruptionError,
+    DeadlineError,
+    DiskFullError,
+    FormatError,
+    HoldfastError,
+    InitError,
+    InvalidInputError,
+    LockedError,
+    NotFoundError,
+    PermissionDeniedError,
+    PoisonedError,
+    ReadError,
+    ReadOnlyError,
+    SerializationError,
+    StorageError,
+    TransactionError,
+    UnavailableError,
+    UnsupportedError,
+    WriteError,
+)
+from holdfast.faces import REGISTRY
+from holdfast.journal import Diff, Difference
+from holdfast.primitives.embedding import Sparse
+from holdfast.primitives.event import Event, Stream, Verification
+from holdfast.primitives.kv import KeyValue
+from holdfast.primitives.memories import Memory, NewMemory, Session
+from holdfast.primitives.run import RunRecord
+from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
+from holdfast.records import to_dict
+from holdfast.scope import Listing, Pending
+from holdfast.search.text import Hit, Results
+from holdfast.store import ChangeRecord, Replay, Run, Space, Store, Transaction, open
+
+if TYPE_CHECKING:
+    from holdfast.aio import AsyncSpace, AsyncStore, open_async
+
+__all__ = [
+    "REGISTRY",
+    "AgentResponse",
+    "AsyncSpace",
+    "AsyncStore",
+    "ChangeRecord",
+    "ClosedError",
+    "CommitUnknownError",
+    "ConflictError",
+    "CorruptionError",
+    "Custom",
+    "DeadlineError",
+    "Diff",
+    "Difference",
+    "DiskFullError",
+    "DocumentChunk",
+    "Event",
+    "FormatError",
+    "Hit",
+    "HoldfastError",
+    "HookDescription",
+    "Import",
+    "InitError",
+    "InvalidInputError",
+    "KeyValue",
+    "Listing",
+    "LockedError",
+    "Memory",
+    "NewMemory",
+    "NotFoundError",
+    "Pending",
+    "PermissionDeniedError",
+    "PoisonedError",
+    "ReadError",
+    "ReadOnlyError",
+    "Replay",
+    "Results",
+    "Run",
+    "RunRecord",
+    "SerializationError",
+    "Session",
+    "Space",
+    "Sparse",
+    "StorageError",
+    "Store",
+    "Stream",
+    "Transaction",
+    "TransactionError",
+    "UnavailableError",
+    "UnsupportedError",
+    "Verification",
+    "WriteError",
+    "open",
+    "open_async",
+    "to_dict",
+]
+
+_LATE = {"AsyncSpace": "holdfast.aio", "AsyncStore": "holdfast.aio", "open_async": "holdfast.aio"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import asyncio and its face only when they are asked for; read the version from the package's metadata."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("holdfast")
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module 'holdfast' has no attribute {name!r}")

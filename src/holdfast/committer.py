@@ -25,7 +25,7 @@ from holdfast.staging import Stage
 class CommitTicket:
     """The handle of one batch: its outcomes (one per entry) and receipt, or the error that stopped it."""
 
-    __slots__ = ("batch", "done", "error", "leads", "on_done", "outcomes", "receipt", "wake")
+    __slots__ = ("batch", "done", "error", "on_done", "outcomes", "receipt", "wake")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -33,7 +33,6 @@ class CommitTicket:
         self.receipt: Receipt | None = None
         self.error: BaseException | None = None
         self.done = False
-        self.leads = False
         self.wake: threading.Lock | None = None
         self.on_done: Callable[[CommitTicket], None] | None = None
 
@@ -60,22 +59,29 @@ class Committer:
         self._begin_step = begin_step
         self._mutex = threading.Lock()
         self._waiting: deque[CommitTicket] = deque()
-        self._leading = False
+        self._leader: CommitTicket | None = None
 
     def commit(self, batch: Batch) -> CommitTicket:
-        """Commit a batch and return its ticket; raises what stopped it."""
+        """Commit a batch and return its ticket; raises what stopped it.
+
+        A KeyboardInterrupt leaves the batch undone, or done whole, and the queue in order.
+        """
         ticket = CommitTicket(batch)
-        with self._mutex:
-            self._waiting.append(ticket)
-            if self._leading:
-                ticket.wake = threading.Lock()
-                ticket.wake.acquire()
-            else:
-                self._leading = ticket.leads = True
-        if ticket.wake is not None:
-            self._wait(ticket)
-        if ticket.leads and not ticket.done:
-            self._lead(ticket)
+        try:
+            with self._mutex:
+                if self._leader is None:
+                    self._leader = ticket
+                else:
+                    ticket.wake = threading.Lock()
+                    ticket.wake.acquire()
+                self._waiting.append(ticket)
+            if ticket.wake is not None:
+                ticket.wake.acquire()  # until it is done, or told to lead
+            if not ticket.done:
+                self._lead(ticket)
+        except BaseException:
+            self._withdraw(ticket)
+            raise
         if ticket.error is not None:
             raise ticket.error
         return ticket
@@ -88,47 +94,34 @@ class Committer:
         ticket = CommitTicket(batch)
         ticket.on_done = on_done
         with self._mutex:
+            must_lead = self._leader is None
+            if must_lead:
+                self._leader = ticket
             self._waiting.append(ticket)
-            must_lead = not self._leading
-            self._leading = True
         return must_lead
 
     def lead(self) -> None:
         """Lead until nothing waits; for those told to by ``submit``."""
-        self._lead(None)
-
-    def _wait(self, ticket: CommitTicket) -> None:
-        """Wait to be done or to be told to lead. An interrupted wait leaves the batch whole: undone, or to be done."""
-        assert ticket.wake is not None
         try:
-            ticket.wake.acquire()
+            self._lead(None)
         except BaseException:
             with self._mutex:
-                ticket.wake = None  # nobody waits here any more, so it can never be told to lead
-                if ticket in self._waiting:
-                    self._waiting.remove(ticket)
-                told_to_lead = ticket.leads and not ticket.done
-            if told_to_lead:
-                self._lead(None)
+                if not self._pass_on():
+                    self._leader = None
             raise
 
     def _lead(self, own: CommitTicket | None) -> None:
         """Commit group after group until nothing waits, or until ``own`` is done and another thread takes over."""
         while True:
-            with self._mutex:
-                if not self._waiting:
-                    self._leading = False
-                    return
-                if own is not None and own.done:
-                    heir = next((ticket for ticket in self._waiting if ticket.wake is not None), None)
-                    if heir is not None:
-                        heir.leads = True
-                        assert heir.wake is not None
-                        heir.wake.release()
-                        return
-                group = list(self._waiting)
-                self._waiting.clear()
+            group: list[CommitTicket] = []
             try:
+                with self._mutex:
+                    if not self._waiting or (own is not None and own.done and self._pass_on()):
+                        if not self._waiting:
+                            self._leader = None
+                        return
+                    group.extend(self._waiting)
+                    self._waiting.clear()
                 self._commit_group(group)
             except Exception as error:
                 for ticket in group:
@@ -136,19 +129,25 @@ class Committer:
                         ticket.finish(error)
             except BaseException:
                 self._put_back([ticket for ticket in group if not ticket.done and ticket is not own])
-                self._lead_after_interrupt()
                 raise
 
-    def _lead_after_interrupt(self) -> None:
-        """Hand the lead to a thread that waits; with none, whoever comes next leads."""
+    def _pass_on(self) -> bool:
+        """Hand the lead to the first thread that waits; False if none does. Called under the mutex."""
+        heir = next((ticket for ticket in self._waiting if ticket.wake is not None), None)
+        if heir is None or heir.wake is None:
+            return False
+        self._leader = heir
+        heir.wake.release()
+        return True
+
+    def _withdraw(self, ticket: CommitTicket) -> None:
+        """Take an interrupted caller out of the queue, and give away its lead if it has it."""
         with self._mutex:
-            heir = next((ticket for ticket in self._waiting if ticket.wake is not None), None)
-            if heir is None:
-                self._leading = False
-            else:
-                heir.leads = True
-                assert heir.wake is not None
-                heir.wake.release()
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            ticket.wake = None  # nobody waits for it any more, so it is never told to lead
+            if self._leader is ticket and not self._pass_on():
+                self._leader = None
 
     def _put_back(self, tickets: list[CommitTicket]) -> None:
         with self._mutex:

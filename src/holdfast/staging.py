@@ -43,20 +43,25 @@ class Stage:
     def fetch(self, batches: Sequence[Batch]) -> None:
         """Read everything that the batches touch and expect: one read a kind, two where bodies are needed."""
         needed: dict[tuple[int, bool], dict[bytes, None]] = {}
-        by_payload = self._registry.by_payload
         for batch in batches:
-            for step in batch.steps:
-                if type(step) is Guard:
-                    needed.setdefault((step.kind, step.body), {})[step.key] = None
-                else:
-                    kind, entry_type = by_payload[type(step)]
-                    keys = needed.setdefault((kind, entry_type.body), {})
-                    for key in entry_type.keys(step):
-                        keys[key] = None
+            try:
+                for step in batch.steps:
+                    self._need(step, needed)
+            except Exception:  # noqa: S112 - apply() meets it again and refuses this batch alone
+                continue
         for (kind, body), wanted in sorted(needed.items()):  # headers first, so that records replace them
             keys_list = list(wanted)
             found = self._view.read(kind, keys_list, "records" if body else "headers")
             self.staged.before.setdefault(kind, {}).update(zip(keys_list, found, strict=True))
+
+    def _need(self, step: Any, needed: dict[tuple[int, bool], dict[bytes, None]]) -> None:
+        if type(step) is Guard:
+            needed.setdefault((step.kind, step.body), {})[step.key] = None
+            return
+        kind, entry_type = self._registry.by_payload[type(step)]
+        keys = needed.setdefault((kind, entry_type.body), {})
+        for key in entry_type.keys(step):
+            keys[key] = None
 
     def apply(self, batch: Batch, durability: Durability) -> tuple[list[Written], Receipt]:
         """Fold a batch; return the outcome of each entry and the receipt, or raise and leave the stage as it was."""

@@ -1,0 +1,238 @@
+"""The asynchronous face: ``open_async``, AsyncStore, AsyncSpace, AsyncRun, AsyncTransaction.
+
+The same names and signatures as the synchronous face (a test compares them), over the same core. The event loop is
+never blocked by a disk; thousands of writers may be waiting while a handful of threads exist. One event loop a store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import UUID
+
+from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
+from holdfast.async_work import DeferringScope, Worker
+from holdfast.faces import Faces
+from holdfast.journal import Diff
+from holdfast.model import Durability, Receipt
+from holdfast.primitives.run import LEASE_SECONDS, RunRecord
+from holdfast.registry import PrimitiveRegistry
+from holdfast.store import DEFAULT_SPACE, ChangeRecord, Replay, Run, Space, Store, Transaction
+from holdfast.store import open as open_store
+
+T = TypeVar("T")
+
+
+class AsyncFaces:
+    """``kv``, ``events``, ``memories``, ``runs`` over one scope; where ``deferring`` is None, writes hop too."""
+
+    def __init__(self, worker: Worker, faces: Faces, deferring: Faces | None) -> None:
+        self._worker = worker
+        self._faces = faces
+        self.kv = AsyncKeyValues(worker, faces.kv, None if deferring is None else deferring.kv)
+        self.events = AsyncEvents(worker, faces.events, None if deferring is None else deferring.events)
+        self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
+        self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
+
+    @property
+    def name(self) -> str:
+        """The name of the space."""
+        return self._faces.name
+
+
+class AsyncTransaction(AsyncFaces):
+    """The twin of ``Transaction``; used by one task."""
+
+    def __init__(self, worker: Worker, transaction: Transaction) -> None:
+        super().__init__(worker, transaction, None)
+        self._transaction = transaction
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt of the commit; None before it, or if nothing was written."""
+        return self._transaction.receipt
+
+
+def _deferring(inner: Space | Run) -> Faces:
+    scope = inner._scope
+    return Faces(DeferringScope(scope.space, scope.backend, scope.registry, scope.durability, scope.run))
+
+
+class _AsyncCommits(AsyncFaces):
+    """What a space and a run share: transactions."""
+
+    def __init__(self, worker: Worker, inner: Space | Run) -> None:
+        super().__init__(worker, inner, _deferring(inner))
+        self._inner = inner
+
+    @asynccontextmanager
+    async def transaction(self, *, durability: Durability | None = None) -> AsyncIterator[AsyncTransaction]:
+        """Begin a transaction; it commits at the end of the block, and is dropped if the block raises."""
+        begun = self._inner._begin(durability)
+        try:
+            yield AsyncTransaction(self._worker, begun)
+        except BaseException:
+            begun._scope.discard()
+            raise
+        await self._worker.hop(begun._scope.commit)
+
+    async def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
+        """Run a synchronous ``function(tx)`` in a transaction, in one hop, again when it is overtaken."""
+        return await self._worker.hop(self._inner.transact, function, durability=durability)
+
+
+class AsyncRun(_AsyncCommits):
+    """The twin of ``Run``: an asynchronous context manager that ends or fails the run."""
+
+    def __init__(self, worker: Worker, run: Run) -> None:
+        super().__init__(worker, run)
+        self._run = run
+        self.id = run.id
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of the run, as last seen here."""
+        return self._run.record
+
+    async def end(self) -> RunRecord:
+        """Complete the run."""
+        return await self._worker.hop(self._run.end)
+
+    async def fail(self, error: str) -> RunRecord:
+        """End the run as failed."""
+        return await self._worker.hop(self._run.fail, error)
+
+    async def __aenter__(self) -> AsyncRun:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._worker.hop(self._run.__exit__, kind, error, trace)
+
+
+class AsyncSpace(_AsyncCommits):
+    """The twin of ``Space``."""
+
+    def __init__(self, worker: Worker, space: Space) -> None:
+        super().__init__(worker, space)
+        self._space = space
+
+    async def run(
+        self,
+        name: str,
+        *,
+        tags: tuple[str, ...] | list[str] = (),
+        metadata: dict[str, Any] | None = None,
+        parent: UUID | str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> AsyncRun:
+        """Create and begin a run: ``async with await space.run("nightly") as run``."""
+        begun = await self._worker.hop(
+            self._space.run, name, tags=tags, metadata=metadata, parent=parent, lease_seconds=lease_seconds
+        )
+        return AsyncRun(self._worker, begun)
+
+    async def resume(self, id: UUID | str) -> AsyncRun:
+        """Make a run active again and enter it; the twin of ``space.runs.resume``."""
+        return AsyncRun(self._worker, await self._worker.hop(self._space.runs.resume, id))
+
+    async def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
+        """Return what a run made; it is in memory, so it is read without ``await``."""
+        return await self._worker.hop(self._space.replay, run, at=at)
+
+    async def diff(self, a: UUID | str | Run | RunRecord, b: UUID | str | Run | RunRecord) -> Diff:
+        """Compare what two runs made."""
+        return await self._worker.hop(self._space.diff, a, b)
+
+    async def changes(self, after: int = 0) -> list[ChangeRecord]:
+        """Return the newest change of each key behind a revision, oldest first."""
+        return await self._worker.hop(lambda: list(self._space.changes(after)))
+
+
+class AsyncStore:
+    """The twin of ``Store``; an asynchronous context manager."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._worker = Worker(store._backend.committer, inline=not store._backend.capabilities.persistent)
+        self._spaces: dict[str, AsyncSpace] = {}
+
+    @property
+    def url(self) -> str:
+        """The URL that the store was opened with."""
+        return self._store.url
+
+    @property
+    def durability(self) -> Durability:
+        """What a write is promised, unless its transaction asks for another."""
+        return self._store.durability
+
+    def space(self, name: str) -> AsyncSpace:
+        """Return a space; it comes into being with its first write."""
+        found = self._spaces.get(name)
+        if found is None:
+            found = self._spaces[name] = AsyncSpace(self._worker, self._store.space(name))
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        """``store.kv``, ``store.memories`` ... are those of the space "default"."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.space(DEFAULT_SPACE), name)
+
+    async def spaces(self) -> list[str]:
+        """Return the names of the spaces that hold or held something, ordered."""
+        return await self._worker.hop(self._store.spaces)
+
+    async def status(self) -> dict[str, Any]:
+        """Return what a person asks of a store."""
+        return await self._worker.hop(self._store.status)
+
+    async def verify(self) -> list[str]:
+        """Check everything; one line for each fault."""
+        return await self._worker.hop(self._store.verify)
+
+    async def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
+        """Catch the text index of a space up now; ``progress`` is called in a thread."""
+        await self._worker.hop(self._store.refresh_search, space, progress)
+
+    async def flush(self) -> None:
+        """Make every commit so far durable, whatever its mode."""
+        await self._worker.hop(self._store.flush)
+
+    async def close(self) -> None:
+        """Wait for what is under way, flush and release everything; idempotent."""
+        await self._worker.close(self._store.close)
+
+    async def __aenter__(self) -> AsyncStore:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+async def open_async(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    durability: Durability = "strict",
+    create: bool = True,
+    read_only: bool = False,
+    busy_seconds: float | None = None,
+    registry: PrimitiveRegistry | None = None,
+) -> AsyncStore:
+    """Open a store for use with asyncio; arguments and errors as for ``holdfast.open``."""
+    store = await asyncio.to_thread(
+        open_store,
+        url,
+        durability=durability,
+        create=create,
+        read_only=read_only,
+        busy_seconds=busy_seconds,
+        registry=registry,
+    )
+    return AsyncStore(store)

@@ -1,0 +1,142 @@
+"""How the asynchronous face does the work of the synchronous one.
+
+A **write** is made ready on the event loop (checked, encoded: microseconds, no I/O), put into the commit queue, and
+awaited: no thread is held while it waits, and all that wait share one durable step. Anything else **hops** once to a
+pool of threads that is no larger than the connections; who finds no free thread waits on the event loop.
+Cancelling before a write is queued commits nothing; after that the commit takes place, and the CancelledError says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from holdfast.committer import CommitTicket
+from holdfast.errors import ClosedError
+from holdfast.model import Batch
+from holdfast.scope import DirectScope, Finish
+
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F")
+
+THREADS = 8
+
+
+class Deferred(Generic[T]):
+    """A write that is ready to be queued."""
+
+    def __init__(self, batch: Batch, finish: Finish[T]) -> None:
+        self.batch = batch
+        self.finish = finish
+
+
+class DeferringScope(DirectScope):
+    """A direct scope whose writes are not made: ``write`` returns a Deferred in place of the result."""
+
+    def write(self, steps: list[Any], finish: Finish[T]) -> T:
+        """See ``Scope``; what is returned goes to ``Worker.submit``, which returns the result in the end."""
+        return cast(T, Deferred(Batch(self.space, steps, self.durability, self.run), finish))
+
+
+class Worker:
+    """The threads of one asynchronous store. ``inline``: the backend never blocks, so nothing hops."""
+
+    def __init__(self, committer: Any, *, inline: bool) -> None:
+        self._committer = committer
+        self._inline = inline
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="holdfast")
+        self._free = asyncio.Semaphore(THREADS)
+        self._closed = False
+
+    async def hop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread; one that was begun runs to its end even if this is cancelled."""
+        self._require_open()
+        if self._inline:
+            return function(*args, **kwargs)
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._threads.submit(function, *args, **kwargs)
+        except BaseException:
+            self._free.release()
+            raise
+        future.add_done_callback(lambda _: _call_in(loop, self._free.release))
+        return await asyncio.wrap_future(future)
+
+    async def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a write ready with a function over a DeferringScope, queue it, and await its commit."""
+        self._require_open()
+        ready: Any = function(*args, **kwargs)
+        if not isinstance(ready, Deferred):
+            return cast(T, ready)  # there was nothing to write
+        loop = asyncio.get_running_loop()
+        committed: asyncio.Future[CommitTicket] = loop.create_future()
+
+        def on_done(ticket: CommitTicket) -> None:
+            _call_in(loop, _resolve, committed, ticket)
+
+        if self._committer.submit(ready.batch, on_done):
+            if self._inline:
+                self._committer.lead()
+            else:
+                self._threads.submit(self._committer.lead)
+        try:
+            ticket = await committed
+        except asyncio.CancelledError as error:
+            error.add_note("the commit was queued already, so it takes place")
+            raise
+        if ticket.error is not None:
+            raise ticket.error
+        return cast(T, ready.finish(ticket.outcomes))
+
+    async def close(self, close: Callable[[], None]) -> None:
+        """Wait for what is under way, and run ``close``."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._threads.shutdown)
+        await loop.run_in_executor(None, close)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this store is closed; open it again")
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
+    """Call a function on an event loop; nobody waits any more if that has ended."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _resolve(future: asyncio.Future[CommitTicket], ticket: CommitTicket) -> None:
+    if not future.done():
+        future.set_result(ticket)
+
+
+class AsyncFace(Generic[F]):
+    """The base of the asynchronous faces: ``face`` reads, ``deferring`` makes writes ready (None: they hop as well)."""
+
+    def __init__(self, worker: Worker, face: F, deferring: F | None) -> None:
+        self._worker = worker
+        self._writing = deferring
+        self._face = face
+
+    async def _hop(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._worker.hop(method, *args, **kwargs)
+
+    def _submit(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        if self._writing is None:
+            return self._worker.hop(method, *args, **kwargs)
+        deferring: Callable[P, T] = getattr(self._writing, method.__name__)
+        return self._worker.submit(deferring, *args, **kwargs)
+
+    @staticmethod
+    def _as_list(method: Callable[P, Iterator[T]]) -> Callable[P, list[T]]:
+        def collect(*args: P.args, **kwargs: P.kwargs) -> list[T]:
+            return list(method(*args, **kwargs))
+
+        return collect

@@ -1,0 +1,184 @@
+"""The asynchronous face: the same signatures, nothing blocked, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast import aio, aio_faces, store
+from holdfast.primitives import event, kv, memories, run
+
+TWINS = [
+    (kv.KeyValues, aio_faces.AsyncKeyValues),
+    (event.Events, aio_faces.AsyncEvents),
+    (memories.Memories, aio_faces.AsyncMemories),
+    (run.Runs, aio_faces.AsyncRuns),
+    (store.Store, aio.AsyncStore),
+    (store.Space, aio.AsyncSpace),
+    (store.Run, aio.AsyncRun),
+    (store.Transaction, aio.AsyncTransaction),
+]
+ITERATES = {"sessions", "changes"}
+ONLY_SYNC = {(store.Space, "snapshot"), (store.Space, "runs"), (store.Run, "runs")}
+
+
+@pytest.fixture(params=["memory:", "sqlite"])
+def url(request, tmp_path):
+    return "memory:" if request.param == "memory:" else str(tmp_path / "store.db")
+
+
+def public(cls):
+    return {name: value for name, value in inspect.getmembers(cls, callable) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("sync", "twin"), TWINS, ids=lambda cls: cls.__name__)
+def test_every_method_has_a_twin_of_the_same_signature(sync, twin):
+    for name, method in public(sync).items():
+        if (sync, name) in ONLY_SYNC:
+            continue
+        other = getattr(twin, name, None)
+        assert other is not None, f"{twin.__name__} lacks {name}"
+        assert inspect.signature(other).parameters == inspect.signature(method).parameters, name
+        if name not in ITERATES and name not in ("run", "space", "transaction"):
+            returns = [inspect.signature(one).return_annotation for one in (other, method)]
+            assert returns[0] == returns[1].removeprefix("journal."), name
+
+
+def test_the_faces_are_what_the_tool_writes():
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "tools/async_face.py", "--check"], cwd=root, check=False)
+    assert done.returncode == 0, "run tools/async_face.py"
+
+
+def test_open_has_the_same_arguments():
+    assert inspect.signature(holdfast.open).parameters == inspect.signature(holdfast.open_async).parameters
+
+
+def test_the_main_job(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            memory = await space.memories.store("Parser rewritten", session_id="s1")
+            assert await space.memories.get(memory.id) == memory
+            assert [hit.record.id for hit in await space.memories.search("parser")] == [memory.id]
+            assert [one.session_id for one in await space.memories.sessions()] == ["s1"]
+            assert await space.kv.put_many({}) == []
+            async with space.transaction() as tx:
+                await tx.kv.put("a", 1)
+                appended = await tx.events.append("log", {"n": 1})
+                assert await tx.kv.get("a") == 1
+            assert appended.sequence == 0
+            assert tx.receipt is not None
+            assert await space.transact(lambda tx: tx.kv.get("a")) == 1
+            async with await space.run("nightly") as run:
+                await run.kv.put("x", 1)
+            assert run.record.status == "completed"
+            assert (await space.replay(run.id)).kv.get("x") == 1
+            resumable = await space.runs.create("later")
+            entered = await space.resume(resumable.id)
+            await entered.kv.put("x", 2)
+            assert (await entered.fail("no")).status == "failed"
+            assert len((await space.diff(run.id, entered.id)).modified) == 1
+            assert [change.key for change in await space.changes()][-1] == str(entered.id)
+            assert await opened.spaces() == ["p"]
+            assert (await opened.status())["spaces"]["p"]["records"]["memories"] == 1
+            assert await opened.verify() == []
+            assert opened.durability in ("strict", "ephemeral")
+            assert opened.url == url
+            await opened.flush()
+            await opened.refresh_search("p")
+            await opened.kv.put("d", 1)
+            assert await opened.space("default").kv.get("d") == 1
+        with pytest.raises(holdfast.ClosedError):
+            await space.kv.get("a")
+        await opened.close()
+
+    asyncio.run(main())
+
+
+def test_a_block_that_raises_commits_nothing_and_fails_its_run(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            with pytest.raises(ValueError, match="no"):
+                async with space.transaction() as tx:
+                    await tx.kv.put("a", 1)
+                    raise ValueError("no")
+            assert await space.kv.get("a") is None
+            with pytest.raises(ValueError, match="no"):
+                async with await space.run("r") as run:
+                    raise ValueError("no")
+            assert (await space.runs.get(run.id)).status == "failed"
+            with pytest.raises(holdfast.InvalidInputError):
+                await space.kv.put("", 1)
+            with pytest.raises(holdfast.ConflictError):
+                await space.kv.put("a", 1, expected_version=7)
+
+    asyncio.run(main())
+
+
+def test_many_writers_share_few_threads_and_lose_nothing(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+
+            async def write(writer):
+                for n in range(10):
+                    await space.events.append("log", [writer, n])
+
+            await asyncio.gather(*(write(writer) for writer in range(200)))
+            assert threading.active_count() < 20
+            assert (await space.events.stream("log")).length == 2000
+            verified = await space.events.verify("log")
+            assert verified.ok
+
+    asyncio.run(main())
+
+
+def test_the_event_loop_is_not_blocked_by_a_slow_disk(tmp_path):
+    async def main():
+        async with await holdfast.open_async(tmp_path / "store.db") as opened:
+            space = opened.space("p")
+            await space.kv.put("a", 1)
+            opened._store._backend._write_lock.acquire()  # a disk that does not answer
+            writing = asyncio.create_task(space.kv.put("a", 2))
+            began = time.monotonic()
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert time.monotonic() - began < 5
+            assert not writing.done()
+            assert await space.kv.get("a") == 1
+            opened._store._backend._write_lock.release()
+            assert (await writing).version == 2
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_write_is_not_made_or_made_whole(tmp_path):
+    async def main():
+        async with await holdfast.open_async(tmp_path / "store.db") as opened:
+            space = opened.space("p")
+            await space.kv.put("a", 1)
+            opened._store._backend._write_lock.acquire()
+            queued = asyncio.create_task(space.kv.put("queued", 1))
+            never = asyncio.create_task(space.kv.put("never", 1))
+            never.cancel()  # it had no chance to begin
+            await asyncio.sleep(0.01)
+            queued.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await queued
+            assert "takes place" in caught.value.__notes__[0]
+            opened._store._backend._write_lock.release()
+            await space.kv.put("a", 2)
+            assert await space.kv.get("queued") == 1
+            assert await space.kv.get("never") is None
+
+    asyncio.run(main())

@@ -1,0 +1,107 @@
+"""Write src/holdfast/aio_faces.py: the asynchronous twin of each face, method by method, from the synchronous source.
+
+Each method has the signature of its twin and hands over to it, so no logic is there twice. Run with ``--check`` to fail
+if the committed file is not what would be written.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path("src/holdfast")
+TARGET = SOURCE / "aio_faces.py"
+FACES = (
+    ("primitives/kv.py", "KeyValues", "kv"),
+    ("primitives/event.py", "Events", "events"),
+    ("primitives/memories.py", "Memories", "memories"),
+    ("primitives/run.py", "Runs", "runs"),
+)
+WRITES = {
+    "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
+    "Events": {"append", "append_many"},
+    "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
+    "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
+}
+HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
+
+Written by tools/async_face.py; change that or the synchronous faces, then run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from holdfast.async_work import AsyncFace
+from holdfast.codec import Value
+from holdfast.primitives.embedding import Embedding
+from holdfast.primitives.event import Event, Events, Stream, Verification
+from holdfast.primitives.kv import KeyValue, KeyValues
+from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
+from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
+from holdfast.primitives.source import MemorySource
+from holdfast.scope import Listing, Pending
+from holdfast.search.text import Results
+'''
+
+
+def call_of(method: ast.FunctionDef) -> str:
+    """The arguments of the twin's call."""
+    given = [argument.arg for argument in method.args.args[1:]]
+    given += [f"{argument.arg}={argument.arg}" for argument in method.args.kwonlyargs]
+    if method.args.kwarg:
+        given.append(f"**{method.args.kwarg.arg}")
+    return "".join(f", {one}" for one in given)
+
+
+def method_of(owner: str, method: ast.FunctionDef) -> str:
+    """The asynchronous twin of one method."""
+    returns = ast.unparse(method.returns) if method.returns else "None"
+    how, target = ("_submit" if method.name in WRITES[owner] else "_hop"), f"self._face.{method.name}"
+    if returns.startswith("Iterator["):
+        returns, target = "list[" + returns.removeprefix("Iterator["), f"self._as_list({target})"
+    doc = (ast.get_docstring(method) or "").splitlines()[0]
+    body = f'        """{doc}\n\n        See ``{owner}.{method.name}``.\n        """\n'
+    body += f"        return await self.{how}({target}{call_of(method)})\n"
+    return f"    async def {method.name}({ast.unparse(method.args)}) -> {returns}:\n{body}"
+
+
+def text() -> str:
+    """The whole file, formatted."""
+    parts = [HEADER]
+    for file, owner, _ in FACES:
+        tree = ast.parse((SOURCE / file).read_text(encoding="utf-8"))
+        face = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner)
+        methods = [
+            node
+            for node in face.body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.decorator_list
+        ]
+        methods.sort(key=lambda one: one.name == "list")  # a method of that name hides the type in what follows
+        parts.append(f'class Async{owner}(AsyncFace[{owner}]):\n    """The twin of ``{owner}``."""\n')
+        parts += [method_of(owner, method) for method in methods]
+    unformatted = "\n\n".join(parts)
+    for command in (["check", "--fix", "--quiet", "--select", "I,F401"], ["format", "--quiet"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(TARGET), "-"]
+        unformatted = subprocess.run(ruff, input=unformatted, capture_output=True, text=True, check=True).stdout
+    return unformatted
+
+
+def main() -> int:
+    """Write the file, or compare it."""
+    wanted = text()
+    if "--check" in sys.argv:
+        return int(TARGET.read_text(encoding="utf-8") != wanted)
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
