@@ -305,7 +305,7 @@ class Memories:
 
     def get(self, id: UUID | str, *, embeddings: bool = False, deleted: bool = False) -> Memory | None:
         """Return a memory, or None; a tombstone only if ``deleted``."""
-        return self.get_batch([id], embeddings=embeddings, deleted=deleted)[0]
+        return self.get_batch([check_id(id)], embeddings=embeddings, deleted=deleted)[0]
 
     def get_batch(
         self, ids: Iterable[UUID | str], *, embeddings: bool = False, deleted: bool = False
