@@ -1,8 +1,8 @@
 """The main job on real material, in under a minute: ``python -m holdfast.demo`` (or ``make demo``).
 
 Takes in this repository's documents and history; runs an agent in a process of its own that writes in transactions
-while it is killed with SIGKILL several times; then shows that every acknowledged write is there and no half of one, searches,
-and replays the run. Ends with 1 if any of that is not so.
+while it is killed with SIGKILL several times; then shows that every acknowledged write is there and no half of one,
+searches, and replays the run. Ends with 1 if any of that is not so.
 """
 
 from __future__ import annotations
