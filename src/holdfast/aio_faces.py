@@ -52,19 +52,46 @@ class AsyncKeyValues(AsyncFace[KeyValues]):
             expected=expected,
         )
 
-    async def create(self, key: str, value: Value, *, metadata: dict[str, Value] | None = None) -> KeyValue:
+    async def create(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> KeyValue:
         """Create a value; ConflictError if the key exists.
 
         See ``KeyValues.create``.
         """
-        return await self._submit(self._face.create, key, value, metadata=metadata)
+        return await self._submit(self._face.create, key, value, metadata=metadata, expires_at=expires_at, ttl=ttl)
 
-    async def update(self, key: str, value: Value, *, expected_version: int | None = None) -> KeyValue:
-        """Replace the value of a key that must exist; NotFoundError if it does not.
+    async def update(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: KeyValue | None = None,
+    ) -> KeyValue:
+        """Replace a value that must exist, with its metadata and expiry; NotFoundError if it does not.
 
         See ``KeyValues.update``.
         """
-        return await self._submit(self._face.update, key, value, expected_version=expected_version)
+        return await self._submit(
+            self._face.update,
+            key,
+            value,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
 
     async def put_many(self, values: Mapping[str, Value]) -> list[KeyValue]:
         """Create or replace many values in one commit.

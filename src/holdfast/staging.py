@@ -47,7 +47,7 @@ class Stage:
             try:
                 for step in batch.steps:
                     self._need(step, needed)
-            except Exception:  # noqa: S112 - apply() meets it again and refuses this batch alone
+            except Exception:  # apply() meets it again and refuses this batch alone
                 continue
         for (kind, body), wanted in sorted(needed.items()):  # headers first, so that records replace them
             keys_list = list(wanted)

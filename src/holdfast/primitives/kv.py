@@ -107,19 +107,37 @@ class KeyValues:
         entry = self._entry(key, value, metadata, check_expiry(expires_at, ttl))
         return self._scope.write([*self._guards(key, entry.key, expected_version, expected), entry], _first_shown)
 
-    def create(self, key: str, value: Value, *, metadata: dict[str, Value] | None = None) -> KeyValue:
+    def create(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> KeyValue:
         """Create a value; ConflictError if the key exists."""
-        return self.put(key, value, metadata=metadata, expected_version=0)
+        return self.put(key, value, metadata=metadata, expires_at=expires_at, ttl=ttl, expected_version=0)
 
-    def update(self, key: str, value: Value, *, expected_version: int | None = None) -> KeyValue:
-        """Replace the value of a key that must exist; NotFoundError if it does not."""
-        entry = self._entry(key, value, None, None)
+    def update(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: KeyValue | None = None,
+    ) -> KeyValue:
+        """Replace a value that must exist, with its metadata and expiry; NotFoundError if it does not."""
+        entry = self._entry(key, value, metadata, check_expiry(expires_at, ttl))
 
         def exists(record: object) -> None:
             if record is None:
                 raise NotFoundError(f"kv key {key!r} does not exist; put() creates it")
 
-        guards = self._guards(key, entry.key, expected_version, None)
+        guards = self._guards(key, entry.key, expected_version, expected)
         return self._scope.write([Guard(KIND, entry.key, exists), *guards, entry], _first_shown)
 
     def put_many(self, values: Mapping[str, Value]) -> list[KeyValue]:
