@@ -82,6 +82,7 @@ class Stage:
             touched: Touched = {key: self._find(kind, key, local, now) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:
+                self._settle_blobs(kind, written, touched)
                 size += _checked_size(written)
                 if batch.run is not None:
                     journal.append(
@@ -111,6 +112,23 @@ class Stage:
                     return None
                 return record
         raise AssertionError("an entry touches a key that was not fetched")
+
+    def _settle_blobs(self, kind: int, written: Written, touched: Touched) -> None:
+        """Say which blobs a record has where the medium, which sees a group's last state only, could not tell.
+
+        A record that brings none keeps those written before it in this group; one that was made upon nothing has none,
+        although the medium may still hold those of a record that was removed in this group, or has expired.
+        """
+        committed = self.staged.before.get(kind)
+        for key, record in written.items():
+            if record is None or record.blobs is not None:
+                continue
+            previous = touched.get(key)
+            if previous is None:
+                if committed is not None and committed.get(key) is not None:
+                    written[key] = msgspec.structs.replace(record, blobs=())
+            elif type(previous) is Record and previous.blobs is not None:
+                written[key] = msgspec.structs.replace(record, blobs=previous.blobs)
 
     def _journal_row(
         self, run: bytes, payload: Any, touched: Touched, sequence: int, ordinal: int, now: int
@@ -150,6 +168,8 @@ def _checked_size(written: Written) -> int:
             raise InvalidInputError("body", f"{length} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
         if len(record.terms) > TERMS_MAX:
             raise InvalidInputError("terms", f"{len(record.terms)} index terms; at most {TERMS_MAX} are allowed")
+        if len(record.terms) > 1 and len(set(record.terms)) != len(record.terms):
+            raise InvalidInputError("terms", "the same index term is given twice")
         size += length
         if record.blobs:
             size += sum(len(blob) for _, blob in record.blobs)

@@ -165,6 +165,8 @@ class SpaceTables:
 
     def _feed(self, kind: int, key: bytes, revision: int, deleted: bool) -> None:
         before = self.latest.get((kind, key))
+        for snapshot in self.snapshots:
+            snapshot.changed.setdefault((kind, key), before)
         if before is not None:
             self.feed.remove((before[0], kind, key))
         self.latest[kind, key] = (revision, deleted)
@@ -265,6 +267,7 @@ class SnapshotView(LiveView):
     def __init__(self, space: SpaceTables) -> None:
         super().__init__(space)
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
+        self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
         with space.lock:
             self._head = space.head
             space.snapshots.append(self)
@@ -326,25 +329,30 @@ class SnapshotView(LiveView):
             return count
 
     def changes(self, after: int, limit: int) -> list[Change]:
-        """See ``backend.View``; keys that were written since the snapshot are told as they were then, or not at all."""
+        """See ``backend.View``; keys that were written since the snapshot are told as they were then."""
         with self._space.lock:
-            found = [
-                change
-                for change in super().changes(after, len(self._space.latest))
-                if change.revision <= self._head.sequence
-            ]
-            for kind, records in self.replaced.items():
-                found += [
-                    Change(record.revision, kind, key, False)
-                    for key, record in records.items()
-                    if record is not None and record.revision > after
-                ]
+            found = super().changes(after, limit)
+            found = [change for change in found if change.revision <= self._head.sequence]
+            for (kind, key), before in self.changed.items():
+                if before is not None and before[0] > after:
+                    found.append(Change(before[0], kind, key, before[1]))
             return sorted(found, key=lambda change: (change.revision, change.kind, change.key))[:limit]
 
     def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
         """See ``backend.View``."""
         rows = super().journal(run, after, limit)
         return [row for row in rows if row.revision <= self._head.sequence]
+
+    def last_journaled(self, run: bytes) -> int | None:
+        """See ``backend.View``."""
+        with self._space.lock:
+            rows = self._space.journals.get(run, [])
+            behind = bisect_right(rows, self._head.sequence, key=_row_revision)
+            return rows[behind - 1].time if behind else None
+
+    def in_journal(self, run: bytes, revision: int) -> bool:
+        """See ``backend.View``."""
+        return revision <= self._head.sequence and super().in_journal(run, revision)
 
 
 def _places_of(records: Iterable[Header | None], index: int | None) -> list[Cursor]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from holdfast import clock
 from holdfast.backend import Backend, View
 from holdfast.errors import ClosedError, ConflictError
@@ -142,6 +144,11 @@ class TransactionScope(Scope):
             expired = record is not None and record.expires_at is not None and record.expires_at <= now
             touched[key] = None if expired else record
         written = entry_type.fold(step, touched, Moment(0, now, self.codec))
+        for key, after in written.items():
+            if after is not None and after.blobs is None:  # None stays where those of the committed record are kept
+                before = touched.get(key)
+                blobs = () if before is None else getattr(before, "blobs", None)
+                written[key] = after if blobs is None else msgspec.structs.replace(after, blobs=blobs)
         self._overlay.setdefault(kind, {}).update(written)
         return written
 
@@ -159,7 +166,18 @@ class TransactionScope(Scope):
             for key, record in found.items():
                 self._reads.keys[kind, key] = 0 if record is None else record.revision
                 bases[key] = record
-        return [overlay[key] if key in overlay else found[key] for key in keys]
+        seen = [overlay[key] if key in overlay else found[key] for key in keys]
+        return self._with_kept_blobs(kind, seen) if want == "blobs" and overlay else seen
+
+    def _with_kept_blobs(self, kind: int, seen: list[Any]) -> list[Any]:
+        """Give those that were written here without blobs the ones that they keep."""
+        keeping = [record.key for record in seen if record is not None and record.blobs is None]
+        records = self._at_pin(lambda view: view.read(kind, keeping, "blobs")) if keeping else []
+        kept = {record.key: record.blobs or () for record in records if record is not None}
+        return [
+            msgspec.structs.replace(record, blobs=kept.get(record.key, ())) if record and record.blobs is None else record
+            for record in seen
+        ]
 
     def _at_pin(self, read: Callable[[View], T]) -> T:
         """Read at the pin; where the space has moved on, move the pin or raise ConflictError."""
@@ -210,7 +228,7 @@ class TransactionScope(Scope):
         own = [place for place in _places(overlay, index) if low <= place[0] < high]
         own = between(sorted(own), low, high, after, reverse, len(own))
         if last is not None:
-            own = [place for place in own if (place > last if reverse else place < last)]
+            own = [place for place in own if (place >= last if reverse else place <= last)]
         committed = dict(zip(page.places, page.items, strict=True))
         merged = sorted([place for place in page.places if place[1] not in overlay] + own, reverse=reverse)
         chosen = merged[:limit]

@@ -52,6 +52,7 @@ class ResidentBackend:
 
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""
+        self._require_open()
         return sorted(name for name, tables in list(self._spaces.items()) if tables.head.sequence)
 
     def verify(self) -> Iterator[str]:

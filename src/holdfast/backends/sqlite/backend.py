@@ -117,7 +117,7 @@ class SqliteBackend:
 
     def view(self, space: str) -> View:
         """See ``backend.Backend``."""
-        return SqliteView(self._query, space, self._space_id(space))
+        return SqliteView(self._query, space, self._space_ids.get(space, 0), self._space_id)
 
     @contextmanager
     def snapshot(self, space: str) -> Iterator[View]:

@@ -63,15 +63,17 @@ CREATE VIEW readable AS
 
 def prepare(connection: Connection, path: str, more_tables: str, *, read_only: bool) -> None:
     """Create the tables in an empty file, or check that the file is a store which this version can read."""
+    is_empty = _is_empty(connection)
+    if not is_empty:
+        check(connection, path)  # before anything is changed, such as the journal mode of a file that is not ours
+    elif read_only:
+        raise FormatError(f"{path} holds no Holdfast store yet; open it once without read_only=True")
     if not read_only:
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise InitError(f"{path} cannot be put in WAL mode (it stays in {mode!r}); is it on a network file system?")
-    if not _is_empty(connection):
-        check(connection, path)
+    if not is_empty:
         return
-    if read_only:
-        raise FormatError(f"{path} holds no Holdfast store yet; open it once without read_only=True")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(connection):  # another process may have been faster

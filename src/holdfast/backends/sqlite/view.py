@@ -61,7 +61,8 @@ _CHANGES = """
 SELECT * FROM (SELECT revision, kind, key, 0 AS deleted FROM records WHERE space = ? AND revision > ?
                ORDER BY revision, kind, key LIMIT ?)
 UNION ALL
-SELECT * FROM (SELECT revision, kind, key, 1 FROM tombstones WHERE space = ? AND revision > ?
+SELECT * FROM (SELECT revision, kind, key, 1 FROM tombstones t WHERE space = ? AND revision > ?
+               AND NOT EXISTS (SELECT 1 FROM records r WHERE r.space = t.space AND r.kind = t.kind AND r.key = t.key)
                ORDER BY revision, kind, key LIMIT ?)
 ORDER BY 1, 2, 3 LIMIT ?
 """
@@ -80,12 +81,20 @@ def to_record(row: tuple[Any, ...]) -> Record:
 class SqliteView:
     """See ``backend.View``. As thread-safe as the query function that it is given."""
 
-    __slots__ = ("_name", "_query", "_space")
+    __slots__ = ("_find", "_name", "_number", "_query")
 
-    def __init__(self, query: Query, name: str, space: int) -> None:
+    def __init__(self, query: Query, name: str, space: int, find: Callable[[str], int] | None = None) -> None:
         self._query = query
         self._name = name
-        self._space = space
+        self._number = space
+        self._find = find
+
+    @property
+    def _space(self) -> int:
+        """The number of the space; 0, and asked for again, while it has no commit."""
+        if not self._number and self._find is not None:
+            self._number = self._find(self._name)
+        return self._number
 
     def head(self) -> Head:
         """See ``backend.View``."""
