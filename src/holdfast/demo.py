@@ -63,7 +63,8 @@ def check(space: holdfast.Space, acknowledged: set[int]) -> tuple[int, int]:
     """Return how many acknowledged steps are lost, and how many are there by half."""
     memories = {memory.metadata["step"] for memory in space.memories.list(tags=["agent"], limit=None)}
     values = {int(key.removeprefix("step/")) for key in space.kv.keys("step/", limit=100_000)}
-    events = {event.data["step"] for event in space.events.read(STREAM, limit=100_000)}  # type: ignore[index, call-overload]
+    told: list[Any] = [event.data for event in space.events.read(STREAM, limit=100_000)]
+    events = {data["step"] for data in told}
     lost = acknowledged - (memories & values & events)
     half = (memories | values | events) - (memories & values & events)
     return len(lost), len(half)

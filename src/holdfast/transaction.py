@@ -175,7 +175,9 @@ class TransactionScope(Scope):
         records = self._at_pin(lambda view: view.read(kind, keeping, "blobs")) if keeping else []
         kept = {record.key: record.blobs or () for record in records if record is not None}
         return [
-            msgspec.structs.replace(record, blobs=kept.get(record.key, ())) if record and record.blobs is None else record
+            msgspec.structs.replace(record, blobs=kept.get(record.key, ()))
+            if record and record.blobs is None
+            else record
             for record in seen
         ]
 
@@ -197,6 +199,7 @@ class TransactionScope(Scope):
 
     def raw_read(self, kind: int, keys: Sequence[bytes], want: Want) -> list[Any]:
         """See ``Scope``."""
+        self._require_open()
         self._settle(kind)
         return self._seen(kind, keys, want)
 
