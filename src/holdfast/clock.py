@@ -8,13 +8,11 @@ Nothing else in Holdfast asks the system for the time or for random bytes, so a 
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from uuid import UUID
 
 _COUNTER_BITS = 12
-_random_bits = random.SystemRandom().getrandbits
 _id_lock = threading.Lock()
 _last_tick = 0
 
@@ -36,8 +34,9 @@ def new_id() -> UUID:
         if tick <= _last_tick:
             tick = _last_tick + 1
         _last_tick = tick
+    noise = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
     milliseconds, counter = tick >> _COUNTER_BITS, tick & ((1 << _COUNTER_BITS) - 1)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | _random_bits(62))
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | noise)
 
 
 def random_token(size: int) -> bytes:
@@ -47,7 +46,7 @@ def random_token(size: int) -> bytes:
 
 def jitter(limit_seconds: float) -> float:
     """Return a random delay of 0..``limit_seconds``, so that those who collide do not collide again."""
-    return random.random() * limit_seconds
+    return int.from_bytes(os.urandom(4)) / 2**32 * limit_seconds
 
 
 def _after_fork_in_child() -> None:

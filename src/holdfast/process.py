@@ -8,10 +8,7 @@ field 22 of ``proc_pid_stat(5)``) and else from ``ps -o lstart``.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from functools import lru_cache
-from pathlib import Path
 
 import msgspec
 
@@ -31,12 +28,12 @@ def this_process() -> Owner:
 
 @lru_cache(maxsize=1)
 def _owner_of(pid: int) -> Owner:
-    return Owner(host=socket.gethostname(), pid=pid, started=_start_time(pid) or "")
+    return Owner(host=os.uname().nodename, pid=pid, started=_start_time(pid) or "")
 
 
 def is_gone(owner: Owner) -> bool:
     """Return True if ``owner`` ran on this host and is certainly dead; False if it lives or cannot be judged."""
-    if owner.host != socket.gethostname():
+    if owner.host != os.uname().nodename:
         return False
     started = _start_time(owner.pid)
     if started is None:
@@ -55,6 +52,8 @@ def _exists(pid: int) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
+    from pathlib import Path  # late, as subprocess below: slow to import, and rarely needed
+
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -65,6 +64,8 @@ def _start_time(pid: int) -> str | None:
 
 def _start_time_by_ps(pid: int) -> str | None:
     """Ask ``ps``; None where the process or ``ps`` itself is not there."""
+    import subprocess
+
     try:
         done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     except OSError:

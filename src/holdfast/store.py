@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -395,9 +394,7 @@ def open(
 
     Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
     """
-    text = (
-        os.environ.get(ENVIRONMENT_VARIABLE) or str(Path(DEFAULT_PATH).expanduser()) if url is None else os.fspath(url)
-    )
+    text = os.environ.get(ENVIRONMENT_VARIABLE) or os.path.expanduser(DEFAULT_PATH) if url is None else os.fspath(url)
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
     check_choice(durability, "durability", DURABILITIES)

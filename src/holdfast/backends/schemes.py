@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from holdfast.backend import Backend
 from holdfast.errors import InitError, InvalidInputError
@@ -36,6 +35,8 @@ def open_backend(
             raise InitError("memory: is always new and empty, so it cannot be opened with read_only=True")
         return ResidentBackend(registry)
     if scheme == "sqlite":
+        from pathlib import Path
+
         from holdfast.backends.sqlite import SqliteBackend
         from holdfast.backends.sqlite.backend import BUSY_SECONDS
 

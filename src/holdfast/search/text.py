@@ -21,7 +21,6 @@ from holdfast.primitive import Primitive
 from holdfast.scope import DirectScope
 from holdfast.search.query import to_expression
 from holdfast.selection import Selection
-from holdfast.text_index import in_memory, marked
 
 T = TypeVar("T")
 
@@ -60,6 +59,8 @@ class TextSearch:
             return beside
         with self._lock:
             if self._own is None:
+                from holdfast.text_index import in_memory  # late: SQLite is not needed to import Holdfast
+
                 self._own = in_memory()
             return self._own
 
@@ -105,6 +106,8 @@ class TextSearch:
         found = self._best(scope, primitive, expression, selection, limit, accept)
         if not found:
             return results
+        from holdfast.text_index import marked
+
         best = max(score for _, score in found)
         excerpts = marked(
             [primitive.text(record) or "" for record, _ in found],
