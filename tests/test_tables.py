@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,6 +92,14 @@ def test_a_snapshot_never_changes(history):
     for view, _ in opened:
         view.close()
     assert tables.snapshots == []
+
+
+def test_a_record_that_brings_no_blobs_keeps_those_it_had():
+    tables = SpaceTables()
+    first = msgspec.structs.replace(record(b"k", 1), blobs=(("b", b"1"),))
+    for sequence, one in enumerate((first, record(b"k", 2)), 1):
+        tables.apply(staged(tables, {b"k": one}, sequence))
+    assert LiveView(tables).read(1, [b"k"])[0].blobs == (("b", b"1"),)
 
 
 def test_a_new_record_is_not_written_over_another():

@@ -385,6 +385,68 @@ def test_a_failed_flush_poisons(store):
         store.kv.put("k", 2)
 
 
+def test_a_full_text_index_that_cannot_be_written_leaves_the_store_usable(store):
+    store.memories.store("the quick brown fox")
+    with pytest.raises(WriteError):
+        store._backend._write_derived(lambda connection: connection.execute("INSERT INTO nothing VALUES (1)"))
+    assert [hit.record.content for hit in store.memories.search("fox")] == ["the quick brown fox"]
+    assert store.verify() == []
+
+
+def test_the_status_reads_no_bodies(store):
+    assert store.status()["spaces"] == {}
+    store.kv.put("k", 1)
+    status = store.status()
+    assert status["spaces"]["default"]["records"] == {"kv": 1} and status["bytes"] > 0
+    assert status["sqlite"].startswith("3.") and store.spaces() == ["default"]
+
+
+def test_a_closed_writer_is_no_longer_waited_for(path):
+    store = holdfast.open(path)
+    backend = store._backend
+    with backend._write_lock:
+        writer = threading.Thread(target=lambda: pytest.raises(ClosedError, store.kv.put, "k", 1))
+        writer.start()
+        backend._closed = True
+    writer.join(10)
+    assert not writer.is_alive()
+    backend._closed = False
+    store.close()
+
+
+def test_two_that_create_a_store_at_once(path):
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(holdfast.open(path))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, store in enumerate(made):
+        store.kv.put(f"k{number}", number)
+    assert len(made) == 8 and made[0].kv.count() == 8 and made[0].verify() == []
+    for store in made:
+        store.close()
+
+
+def test_a_medium_without_wal_is_refused(path, monkeypatch):
+    from holdfast.backends.sqlite import schema
+
+    class NoWal:
+        def __init__(self, connection):
+            self._connection = connection
+
+        def pragma(self, name, *values):
+            return "delete" if name == "journal_mode" else self._connection.pragma(name, *values)
+
+        def __getattr__(self, name):
+            return getattr(self._connection, name)
+
+    prepare = schema.prepare
+    monkeypatch.setattr(schema, "prepare", lambda connection, *rest, **more: prepare(NoWal(connection), *rest, **more))
+    with pytest.raises(InitError, match="WAL mode"):
+        holdfast.open(path)
+
+
 # The check
 
 

@@ -97,6 +97,10 @@ class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadC
         self._kill(tmp_path, rounds=5, writers=1)
 
     @pytest.mark.slow
+    def test_killed_writers_lose_nothing_that_is_buffered(self, tmp_path: Path) -> None:
+        self._kill(tmp_path, rounds=2, writers=1, durability="buffered")
+
+    @pytest.mark.slow
     def test_two_writers_and_one_is_killed(self, tmp_path: Path) -> None:
         if not self.multi_process:
             pytest.skip("one process at a time")
@@ -106,10 +110,11 @@ class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadC
     def test_killed_writers_lose_nothing_at_length(self, tmp_path: Path) -> None:
         self._kill(tmp_path, rounds=100, writers=2 if self.multi_process else 1)
 
-    def _kill(self, tmp_path: Path, rounds: int, writers: int) -> None:
+    def _kill(self, tmp_path: Path, rounds: int, writers: int, durability: str = "strict") -> None:
         if not self.persistent:
             pytest.skip("this backend forgets")
-        for outcome in kill_writers(self.url(tmp_path), tmp_path / "acks", rounds=rounds, writers=writers):
+        url, folder = self.url(tmp_path), tmp_path / "acks"
+        for outcome in kill_writers(url, folder, rounds=rounds, writers=writers, durability=durability):
             assert isinstance(outcome, Outcome) and outcome.faults == [], outcome
 
     def test_an_unknown_durability_is_refused(self, tmp_path: Path) -> None:

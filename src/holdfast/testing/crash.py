@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.errors import HoldfastError
 from holdfast.store import Store
 from holdfast.store import open as open_store
 from holdfast.testing.toys import toy_registry
@@ -51,10 +52,19 @@ def kill_writers(
     for number in range(rounds):
         names = [f"r{number}w{place}" for place in range(writers)]
         faults = _one_round(url, folder, names, durability, chance)
-        with open_store(url, registry=toy_registry()) as store:
+        with _opened(url, faults) as store:
             acknowledged = {name: _acknowledged(folder / name) for name in _all_names(folder)}
             faults += list(_compare(store, acknowledged, set(names))) + store.verify()
             yield Outcome(number, sum(acknowledged.values()), store.events.length("all"), faults)
+
+
+def _opened(url: str, faults: list[str]) -> Store:
+    try:
+        return open_store(url, registry=toy_registry())
+    except HoldfastError as error:
+        for fault in faults:
+            error.add_note(fault)
+        raise
 
 
 def _one_round(url: str, folder: Path, names: list[str], durability: str, chance: random.Random) -> list[str]:

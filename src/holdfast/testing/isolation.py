@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from holdfast.errors import ConflictError
 from holdfast.store import Store, Transaction
-from holdfast.testing.contract import Conformance
+from holdfast.testing.contract import FIRST, LAST, Conformance, commit, every_page, put, view
+from holdfast.testing.toys import RAW, RawDelete
 
 
 class IsolationContract(Conformance):
@@ -222,6 +226,39 @@ class IsolationContract(Conformance):
                     break
             expected = ["k0", "k3", "k35", "k4", "k6", "k7", "k8"]
             assert found == (expected[::-1] if reverse else expected)
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 50])
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("index", [None, 1])
+    def test_pages_of_own_writes_are_what_is_committed(
+        self, store: Store, index: int | None, reverse: bool, limit: int
+    ) -> None:
+        commit(store, *(put(store, b"k%d" % n, n, (1, b"a"), (1, b"b")) for n in range(6)))
+        with store.transaction() as tx:
+            scope = tx._scope
+
+            def scan(*arguments: Any, **options: Any) -> Any:
+                return scope.raw_scan(*arguments, **options)
+
+            own = [put(store, b"k1", "own", (1, b"b")), put(store, b"k25", "own", (1, b"0"), (1, b"a"), (1, b"c"))]
+            scope.write([RawDelete(b"k2"), *own, RawDelete(b"k5"), put(store, b"k5", "own", (1, b"b"))], len)
+            pages = every_page(SimpleNamespace(scan=scan), index, limit, reverse=reverse)
+            count = scope.raw_count(RAW, index, FIRST, LAST)
+        assert pages == every_page(view(store), index, 50, reverse=reverse)
+        assert count == len(pages) == view(store).count(RAW, index, FIRST, LAST)
+
+    def test_a_replay_has_the_embeddings_that_the_run_left(self, store: Store) -> None:
+        old = store.memories.store("old", embeddings={"e": [9.0]})
+        with store.run("r") as run:
+            kept = run.memories.store("kept", embeddings={"e": [1.0]})
+            run.memories.update(kept.id, content="changed")
+            with run.transaction() as tx:
+                tx.memories.purge(old.id)
+                tx.memories.store("new", id=old.id)
+        for seen in (store, store.replay(run.id)):
+            memory = seen.memories.get(kept.id, embeddings=True)
+            assert memory.content == "changed" and list(memory.embeddings["e"]) == [1.0]
+            assert not seen.memories.get(old.id, embeddings=True).embeddings
 
     def test_embeddings_in_a_transaction(self, store: Store) -> None:
         kept = store.memories.store("kept", embeddings={"e": [1.0, 2.0]})
