@@ -255,3 +255,91 @@ def test_an_interrupt_leaves_a_batch_undone_or_done_whole(store, after):
     commit(store, put(store, b"d"))
     assert view(store).count(RAW) == 4 if after else 2  # what waited is committed by the next leader
     assert len(tickets) == 1 and store.verify() == []
+
+
+def test_an_interrupted_follower_leaves_the_queue(store, monkeypatch):
+    committer = store._backend.committer
+    inside, go_on = threading.Event(), threading.Event()
+    begin = committer._begin_step
+
+    def slow(durability):
+        inside.set()
+        go_on.wait(10)
+        return begin(durability)
+
+    committer._begin_step = slow
+    leader = threading.Thread(target=commit, args=(store, put(store, b"a")))
+    leader.start()
+    assert inside.wait(10)
+
+    class Wake:
+        """A lock on which waiting is interrupted."""
+
+        def __init__(self):
+            self.waits = 0
+
+        def acquire(self):
+            self.waits += 1
+            if self.waits == 2:
+                raise KeyboardInterrupt
+
+    real, threading.Lock = threading.Lock, Wake
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            commit(store, put(store, b"b"))
+    finally:
+        threading.Lock = real
+    go_on.set()
+    leader.join(10)
+    assert commit(store, put(store, b"c")).sequence == 2
+    assert [record and record.key for record in view(store).read(RAW, [b"a", b"b", b"c"])] == [b"a", None, b"c"]
+
+
+def test_a_leader_that_is_interrupted_hands_the_lead_on(store):
+    committer = store._backend.committer
+    inside, go_on = threading.Event(), threading.Event()
+    begin = committer._begin_step
+    caught = []
+
+    def interrupted(durability):
+        committer._begin_step = begin
+        inside.set()
+        go_on.wait(10)
+        raise KeyboardInterrupt
+
+    def lead():
+        try:
+            commit(store, put(store, b"a"))
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    committer._begin_step = interrupted
+    threads = [threading.Thread(target=lead)]
+    threads[0].start()
+    assert inside.wait(10)
+    for key in (b"b", b"c"):
+        threads.append(threading.Thread(target=commit, args=(store, put(store, key))))
+        threads[-1].start()
+    while len(committer._waiting) < 2:
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(caught) == 1 and view(store).count(RAW) == 2 and committer._leader is None
+
+
+def test_ranges_of_other_kinds_and_same_counts_are_no_conflict(store):
+    store.kv.put("k", 1)
+    commit(store, put(store, b"a"), put(store, b"b"))
+    commit(store, RawDelete(b"a"), put(store, b"c"))
+    other = RangeRead(99, None, b"", b"z", None, False, None, ())
+    reads = ReadSet(2, {}, [other], [CountRead(RAW, None, b"", b"", 2), CountRead(99, None, b"", b"", 7)])
+    assert errors(group(store, batch(put(store, b"r"), reads=reads))) == [None]
+
+
+def test_what_was_read_in_the_same_group_is_still_true(store):
+    commit(store, put(store, b"a"))
+    reads = ReadSet(1, {(RAW, b"a"): 1}, [], [])
+    tickets = group(store, batch(put(store, b"b")), batch(put(store, b"c"), reads=reads), batch(put(store, b"d")))
+    assert errors(tickets) == [None] * 3

@@ -271,6 +271,58 @@ def test_a_forked_child_is_refused(store):
     assert store.kv.get("k") == 3 and issubclass(ClosedError, holdfast.HoldfastError)
 
 
+def test_checks_in_a_process_that_did_not_open_the_store(store, monkeypatch):
+    """What a forked child meets, without the fork, so that coverage sees it."""
+    store.kv.put("k", 1)
+    backend = store._backend
+    monkeypatch.setattr(backend, "_process", 1)
+    for use in (lambda: store.kv.get("k"), lambda: store.kv.put("k", 2), store.flush, store.status):
+        with pytest.raises(ClosedError, match="forked child"):
+            use()
+    monkeypatch.undo()
+    assert store.kv.get("k") == 1
+    monkeypatch.setattr(backend, "_process", 1)
+    store.close()
+    with pytest.raises(ClosedError, match="open it again"):
+        store.kv.get("k")
+    monkeypatch.undo()
+    backend._closed = False
+
+
+def test_refusals_of_the_system_are_errors_of_ours(path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sqlite_backend, "make_directories", refuse)
+    with pytest.raises(PermissionDeniedError, match="folder"):
+        holdfast.open(path)
+    monkeypatch.undo()
+    make(path)
+    connect = sqlite_backend.connect
+    monkeypatch.setattr(
+        sqlite_backend, "connect", lambda name, **options: connect(name, **(options | {"read_only": True}))
+    )
+    with pytest.raises(PermissionDeniedError, match="read_only=True"):
+        holdfast.open(path)
+
+
+def test_a_snapshot_whose_reader_was_lost(store):
+    store.kv.put("k", 1)
+    with pytest.raises(ZeroDivisionError), store._backend.snapshot("default") as seen:
+        assert seen.head().sequence == 1
+        raise ZeroDivisionError
+    assert store.kv.get("k") == 1
+
+
+def test_a_poisoned_buffered_store_can_be_closed(path):
+    store = holdfast.open(path, durability="buffered")
+    store.kv.put("k", 1)
+    store._backend._poisoned = True
+    store.close()
+    with holdfast.open(path) as store:
+        assert store.kv.get("k") == 1
+
+
 def test_readers_beyond_the_pool_are_closed(store):
     store.kv.put("k", 1)
     backend = store._backend
@@ -394,7 +446,7 @@ def test_a_full_text_index_that_cannot_be_written_leaves_the_store_usable(store)
 
 
 def test_the_status_reads_no_bodies(store):
-    assert store.status()["spaces"] == {}
+    assert store.status()["spaces"] == {} and store._backend.text_index() is not None
     store.kv.put("k", 1)
     status = store.status()
     assert status["spaces"]["default"]["records"] == {"kv": 1} and status["bytes"] > 0
