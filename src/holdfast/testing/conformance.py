@@ -90,7 +90,7 @@ class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadC
     @pytest.mark.sweep
     def test_the_model_at_length(self, tmp_path: Path) -> None:
         machine = machine_for(lambda number: self.open(tmp_path / str(number)), self.persistent)
-        run_state_machine_as_test(machine, settings=settings(max_examples=400, stateful_step_count=80, deadline=None))
+        run_state_machine_as_test(machine, settings=settings(max_examples=200, stateful_step_count=50, deadline=None))
 
     @pytest.mark.slow
     def test_killed_writers_lose_nothing(self, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadC
 
     @pytest.mark.sweep
     def test_killed_writers_lose_nothing_at_length(self, tmp_path: Path) -> None:
-        self._kill(tmp_path, rounds=100, writers=2 if self.multi_process else 1)
+        self._kill(tmp_path, rounds=40, writers=2 if self.multi_process else 1)
 
     def _kill(self, tmp_path: Path, rounds: int, writers: int, durability: str = "strict") -> None:
         if not self.persistent:
