@@ -478,7 +478,7 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("bad", "why"), BAD, ids=[repr(bad)[:40] for bad, _ in BAD])
+@pytest.mark.parametrize(("bad", "why"), BAD, ids=range(len(BAD)))
 def test_what_is_no_value_is_refused_with_its_path(bad: Any, why: str) -> None:
     for value, path in (
         (bad, "value"),

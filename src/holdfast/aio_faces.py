@@ -424,12 +424,22 @@ class AsyncMemories(AsyncFace[Memories]):
         source: str | None = None,
         tags: Iterable[str] = (),
         namespace: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> int:
         """Count memories, those of a selection if one is given; reads no bodies.
 
         See ``Memories.count``.
         """
-        return await self._hop(self._face.count, session_id=session_id, source=source, tags=tags, namespace=namespace)
+        return await self._hop(
+            self._face.count,
+            session_id=session_id,
+            source=source,
+            tags=tags,
+            namespace=namespace,
+            since=since,
+            until=until,
+        )
 
     async def list_ids(
         self, *, limit: int | None = 100, after: str | None = None, reverse: bool = False

@@ -17,21 +17,22 @@ def to_dict(record: Any) -> dict[str, Any]:
     """
     if not isinstance(record, msgspec.Struct):
         raise InvalidInputError("record", f"must be a record of Holdfast, not {type(record).__name__}")
-    plain: dict[str, Any] = _plain(record)
-    return plain
+    values: dict[str, Any] = plain(record)
+    return values
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return any value of Holdfast as JSON values."""
     if isinstance(value, msgspec.Struct):
-        fields = {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        fields = {name: plain(getattr(value, name)) for name in value.__struct_fields__}
         config = value.__struct_config__
         if config.tag is not None and config.tag_field is not None:
             return {config.tag_field: config.tag, **fields}
         return fields
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
     return msgspec.to_builtins(value)

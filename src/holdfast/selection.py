@@ -37,6 +37,7 @@ def timed(terms: tuple[Term, ...], time: int) -> tuple[Term, ...]:
 class Selection(msgspec.Struct):
     """What is asked for: records with all of ``equal`` (index, value prefix), created in [since, until).
 
+    ``by_writing`` are indexes that hold the time of the commit in place of that of creation.
     ``absent`` are indexes of which a record must have no term. ``created`` is the index that holds the time of
     creation alone; ``reverse`` gives the newest first.
     """
@@ -48,6 +49,7 @@ class Selection(msgspec.Struct):
     until: int | None = None
     reverse: bool = False
     absent: tuple[int, ...] = ()
+    by_writing: tuple[int, ...] = ()
 
     def matches(self, header: Header) -> bool:
         """Return True if a header has every value and was created in the range."""
@@ -70,19 +72,23 @@ class Selection(msgspec.Struct):
 
     def count(self, scope: Scope) -> int:
         """Count what is selected; reads no bodies, and no headers where one index tells it all."""
-        if len(self.equal) <= 1 and not self.absent:
-            return scope.count(self.kind, *self._driving(scope))
-        return sum(1 for _ in self.iterate(scope, None, "headers"))
+        timed = self.since is not None or self.until is not None
+        if len(self.equal) > 1 or self.absent or (timed and any(index in self.by_writing for index, _ in self.equal)):
+            return sum(1 for _ in self.iterate(scope, None, "headers"))
+        return scope.count(self.kind, *self._driving(scope))
 
     def _driving(self, scope: Scope) -> tuple[int, bytes, bytes]:
         """Return the index and the range to scan: of the rarest value, or of the times alone."""
-        ranges = [(index, *self._range(prefix)) for index, prefix in self.equal] or [(self.created, *self._range(b""))]
+        terms = self.equal or [(self.created, b"")]
+        ranges = [(index, *self._range(index, prefix)) for index, prefix in terms]
         if len(ranges) == 1:
             return ranges[0]
         return min(ranges, key=lambda one: scope.raw_count(self.kind, *one))
 
-    def _range(self, prefix: bytes) -> tuple[bytes, bytes]:
+    def _range(self, index: int, prefix: bytes) -> tuple[bytes, bytes]:
         low, high = key_range_prefix(prefix) if prefix else (b"", b"\xff")
+        if index in self.by_writing:
+            return low, high
         if self.since is not None:
             low = prefix + encode_key(self.since)
         if self.until is not None:

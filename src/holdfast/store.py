@@ -61,13 +61,14 @@ class Replay(Faces):
         self.unknown = tuple(replayed.unknown)
         self._replayed = replayed
 
-    def keys(self) -> list[tuple[str, str, bool]]:
-        """Return (kind, key, deleted) of everything that the run wrote, ordered."""
-        registry = self._scope.registry
-        return [
-            (registry.name_of(kind), registry.by_id(kind).key_text(key), record is None)
-            for (kind, key), record in sorted(self._replayed.written.items(), key=lambda item: item[0])
-        ]
+    def values(self) -> list[tuple[str, str, dict[str, Any] | None]]:
+        """Return (kind, key, values) of everything that the run wrote, ordered; None stands for a deletion."""
+        found: list[tuple[str, str, dict[str, Any] | None]] = []
+        for (kind, key), record in sorted(self._replayed.written.items(), key=lambda item: item[0]):
+            primitive = self._scope.registry.by_id(kind)
+            values = None if record is None else primitive.values(record)
+            found.append((primitive.name, primitive.key_text(key), values))
+        return found
 
 
 class ChangeRecord(msgspec.Struct, frozen=True):

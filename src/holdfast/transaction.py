@@ -174,10 +174,12 @@ class TransactionScope(Scope):
         keeping = [record.key for record in seen if record is not None and record.blobs is None]
         records = self._at_pin(lambda view: view.read(kind, keeping, "blobs")) if keeping else []
         kept = {record.key: record.blobs or () for record in records if record is not None}
-        for place, record in enumerate(seen):
-            if record is not None and record.blobs is None:
-                seen[place] = msgspec.structs.replace(record, blobs=kept.get(record.key, ()))
-        return seen
+        return [
+            msgspec.structs.replace(record, blobs=kept.get(record.key, ()))
+            if record and record.blobs is None
+            else record
+            for record in seen
+        ]
 
     def _at_pin(self, read: Callable[[View], T]) -> T:
         """Read at the pin; where the space has moved on, move the pin or raise ConflictError."""
@@ -197,6 +199,7 @@ class TransactionScope(Scope):
 
     def raw_read(self, kind: int, keys: Sequence[bytes], want: Want) -> list[Any]:
         """See ``Scope``."""
+        self._require_open()
         self._settle(kind)
         return self._seen(kind, keys, want)
 

@@ -305,7 +305,7 @@ class Memories:
 
     def get(self, id: UUID | str, *, embeddings: bool = False, deleted: bool = False) -> Memory | None:
         """Return a memory, or None; a tombstone only if ``deleted``."""
-        return self.get_batch([id], embeddings=embeddings, deleted=deleted)[0]
+        return self.get_batch([check_id(id)], embeddings=embeddings, deleted=deleted)[0]
 
     def get_batch(
         self, ids: Iterable[UUID | str], *, embeddings: bool = False, deleted: bool = False
@@ -330,10 +330,14 @@ class Memories:
         source: str | None = None,
         tags: Iterable[str] = (),
         namespace: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> int:
         """Count memories, those of a selection if one is given; reads no bodies."""
-        selection = self._selection(session_id=session_id, source=source, tags=tags, namespace=namespace)
-        if selection.equal:
+        selection = self._selection(
+            session_id=session_id, source=source, tags=tags, namespace=namespace, since=since, until=until
+        )
+        if selection.equal or since is not None or until is not None:
             return selection.count(self._scope)
         return self._scope.count(KIND) - self._scope.count(KIND, kind.DELETED, b"", b"\xff")
 
@@ -458,7 +462,7 @@ class Memories:
                 equal.append((MemoryPrimitive.indexes[name], value_prefix(check_text(value, name))))
         first, behind = check_time(since, "since"), check_time(until, "until")
         absent = (kind.STATUS,) if texts.get("status") == "active" else ()
-        return Selection(KIND, kind.CREATED, equal, first, behind, reverse, absent)
+        return Selection(KIND, kind.CREATED, equal, first, behind, reverse, absent, (kind.SESSION,))
 
 
 def _with_asked(record: Record, embeddings: bool) -> Record:

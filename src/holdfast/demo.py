@@ -1,0 +1,137 @@
+"""The main job on real material, in under a minute: ``python -m holdfast.demo`` (or ``make demo``).
+
+Takes in this repository's documents and history; runs an agent in a process of its own that writes in transactions
+while it is killed with SIGKILL several times; then shows that every acknowledged write is there and no half of one,
+searches, and replays the run. Ends with 1 if any of that is not so.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import holdfast
+
+STORE = Path(".demo") / "agent.db"
+SPACE = "demo"
+KILLS = 5
+STEPS = 400
+STREAM = "steps"
+
+
+def agent(store_path: str, run_id: str) -> None:
+    """The agent: each step is one transaction of three kinds of records; a step is told when it is acknowledged."""
+    with holdfast.open(store_path, create=False) as store:
+        run = store.space(SPACE).runs.resume(run_id)
+        for step in range(run.events.length(STREAM), STEPS):
+            with run.transaction() as tx:
+                tx.memories.store(
+                    f"Step {step}: read file number {step % 17} and found nothing that is lost",
+                    session_id="demo",
+                    tags=["agent"],
+                    metadata={"step": step},
+                )
+                tx.kv.put(f"step/{step:04}", {"done": True})
+                tx.events.append(STREAM, {"step": step}, type="step.done")
+            print(step, flush=True)
+
+
+def drive(run_id: str, kills: int) -> tuple[set[int], int]:
+    """Run the agent and kill it; return the steps that it acknowledged, and how often it was killed."""
+    acknowledged: set[int] = set()
+    killed = 0
+    while True:
+        command = [sys.executable, "-m", "holdfast.demo", "--agent", str(STORE), run_id]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            patience = random.randint(5, STEPS // (kills + 1)) if killed < kills else STEPS
+            for count, line in enumerate(process.stdout, 1):
+                acknowledged.add(int(line))
+                if count == patience and killed < kills:
+                    process.kill()
+            process.stdout.close()
+        if process.returncode == 0:
+            return acknowledged, killed
+        killed += 1
+
+
+def check(space: holdfast.Space, acknowledged: set[int]) -> tuple[int, int]:
+    """Return how many acknowledged steps are lost, and how many are there by half."""
+    memories = {memory.metadata["step"] for memory in space.memories.list(tags=["agent"], limit=None)}
+    values = {int(key.removeprefix("step/")) for key in space.kv.keys("step/", limit=100_000)}
+    told: list[Any] = [event.data for event in space.events.read(STREAM, limit=100_000)]
+    events = {data["step"] for data in told}
+    lost = acknowledged - (memories & values & events)
+    half = (memories | values | events) - (memories & values & events)
+    return len(lost), len(half)
+
+
+def main() -> int:
+    """Run the demonstration and return the exit code."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from holdfast.capture import git, markdown
+    from holdfast.capture.sync import sync
+
+    console = Console(highlight=False)
+    shutil.rmtree(STORE.parent, ignore_errors=True)
+    console.print(
+        "[bold]Holdfast[/bold]: an acknowledged write is never lost, never half-visible, never silently changed\n"
+    )
+    with holdfast.open(STORE) as store:
+        space = store.space(SPACE)
+        documents = sync(space, markdown.read([Path("README.md"), *sorted(Path("docs").glob("*"))]))
+        commits = sync(space, git.read("."))
+        console.print(
+            f"1. Took in [bold]{documents.added}[/bold] chunks of documents, [bold]{commits.added}[/bold] commits"
+        )
+        run_id = space.runs.create("demo agent", tags=["demo"]).id
+    console.print(f"2. An agent makes {STEPS} steps, each a transaction of a memory, a value and an event ...")
+    acknowledged, killed = drive(str(run_id), KILLS)
+    console.print(
+        f"   ... and was killed with SIGKILL [bold]{killed}[/bold] times; it acknowledged {len(acknowledged)} steps"
+    )
+    with holdfast.open(STORE) as store:
+        space = store.space(SPACE)
+        lost, half = check(space, acknowledged)
+        chain = space.events.verify(STREAM)
+        replay = space.replay(run_id)
+        same = replay.kv.scan(limit=STEPS).items == space.kv.scan(limit=STEPS).items
+        space.runs.end(run_id)
+        faults = store.verify()
+        hits = space.memories.search("acknowledged write never lost", limit=3)
+        size = store.status()["bytes"]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    rows: list[tuple[str, Any, bool]] = [
+        ("acknowledged steps that are lost", lost, lost == 0),
+        ("transactions that are there by half", half, half == 0),
+        ("hash chain of the events", "whole" if chain.ok else chain.error, chain.ok and chain.length == STEPS),
+        ("replay of the run", f"{replay.entries} entries, {'the same' if same else 'NOT the same'} values", same),
+        ("faults that verify found", len(faults), not faults),
+        ("found by search", len(hits), bool(hits)),
+    ]
+    for name, value, good in rows:
+        table.add_row("  ", "[green]✓[/green]" if good else "[red]✗[/red]", name, f"[bold]{value}[/bold]")
+    console.print("\n3. After reopening:")
+    console.print(table)
+    console.print('\n4. Searched for "acknowledged write never lost":')
+    for hit in hits:
+        place = hit.record.file_path or hit.record.metadata.get("commit", "")
+        console.print(f"   {hit.score:.2f}  [cyan]{str(place)[:24]:24}[/cyan] ", end="")
+        console.print(" ".join(hit.highlight.split())[:90], markup=False)
+    console.print(
+        f"\nThe store is {STORE} ({size / 1e6:.1f} MB). Look at it: .venv/bin/holdfast status --store {STORE}"
+    )
+    return 0 if all(good for _, _, good in rows) else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--agent"]:
+        agent(*sys.argv[2:4])
+    else:
+        sys.exit(main())

@@ -1,0 +1,221 @@
+"""The command line, called as a process calls it; a few times as a real process."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import holdfast
+from holdfast.cli import root as cli
+
+
+class Result:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOLDFAST_STORE", str(tmp_path / "store.db"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    def run(*arguments):
+        code = cli.run(list(arguments))
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+COMMANDS = [name for name in cli._COMMANDS if name != "import"]
+IMPORTS = ["markdown", "git", "claude-code", "jsonl"]
+
+
+@pytest.mark.parametrize("words", [[one] for one in COMMANDS] + [["import", one] for one in IMPORTS], ids=" ".join)
+def test_each_command_teaches_and_takes_the_shared_options(call, words):
+    result = call(*words, "--help")
+    assert result.code == 0
+    assert "Example: holdfast " + " ".join(words) in result.out
+    for option in ("--store", "--space", "--json"):
+        assert option in result.out
+
+
+def test_the_first_five_minutes(call):
+    assert call("init").code == 0
+    added = call("add", "Parser rewritten", "--tag", "parser", "--session", "s1", "--json").json
+    assert added["tags"] == ["parser"]
+    assert call("get", added["id"], "--json").json == added
+    assert "Parser rewritten" in call("get", added["id"]).out
+    hits = call("--json", "search", "parser").json["items"]
+    assert [hit["record"]["id"] for hit in hits] == [added["id"]]
+    assert call("search", "parser", "--tag", "other").err == "nothing was found\n"
+    assert call("list", "--session", "s1").out.split("\t")[0] == added["id"]
+    status = call("status", "--json").json
+    assert status["spaces"]["default"]["records"] == {"memories": 1}
+    assert "1 memories" in call("status").out
+    assert call("verify").out == "all is well\n"
+    assert call("delete", added["id"], "--yes").out == "1 deleted\n"
+    assert call("get", added["id"]).code == 1
+    assert call("list", "spaces").out == "default\n"
+
+
+def test_spaces_are_apart(call):
+    call("add", "here", "--space", "a")
+    assert call("list", "--space", "b", "--json").json == {"items": [], "cursor": None}
+    assert len(call("--space", "a", "list", "--json").json["items"]) == 1
+
+
+def test_all_nouns_can_be_listed_and_got(call, tmp_path):
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.kv.put("build/last", {"ok": True})
+        store.events.append("builds", {"n": 1})
+        with store.run("nightly") as run:
+            run.kv.put("x", 1)
+            run.kv.put("y", 1)
+        with store.run("nightly") as other:
+            other.kv.put("x", 2)
+            other.kv.delete("y")
+            other.kv.put("z", b"\x00")
+    assert call("list", "kv", "build/").out == 'build/last\t1\t{"ok": true}\n'
+    assert call("list", "events").out == "builds\t1\n"
+    assert "event" in call("list", "events", "builds").out
+    assert [one["name"] for one in call("list", "runs", "--json").json["items"]] == ["nightly", "nightly"]
+    assert call("get", "kv", "build/last", "--json").json["value"] == {"ok": True}
+    assert call("get", "events", "builds", "0", "--json").json["data"] == {"n": 1}
+    assert call("get", "runs", str(run.id), "--json").json["status"] == "completed"
+    assert call("get", "events", "builds").code == 2
+    replayed = call("replay", str(run.id), "--json").json
+    assert [(one["key"], one["deleted"]) for one in replayed["keys"]] == [("x", False), ("y", False)]
+    assert call("replay", str(run.id)).err == "2 entries in 2 commits\n"
+    found = call("diff", str(run.id), str(other.id), "--json").json
+    assert [[one["key"] for one in found[name]] for name in ("added", "removed", "modified")] == [["z"], ["y"], ["x"]]
+    assert call("diff", str(run.id), str(run.id)).err == "the two runs made the same\n"
+    assert "~\tkv\tx" in call("diff", str(run.id), str(other.id)).out
+
+
+def test_pages_go_on_where_they_ended(call):
+    for n in range(5):
+        call("add", f"memory {n}")
+    first = call("list", "--limit", "3", "--json").json
+    rest = call("list", "--limit", "3", "--after", first["cursor"], "--json").json
+    assert [one["content"] for one in first["items"] + rest["items"]] == [f"memory {n}" for n in range(5)]
+    assert call("list", "--newest", "--limit", "1", "--json").json["items"][0]["content"] == "memory 4"
+
+
+def test_what_is_exported_can_be_imported(call, tmp_path):
+    call("add", "one", "--tag", "a", "--space", "from")
+    call("add", "two\n\twith \x1b[31m control", "--space", "from")
+    file = tmp_path / "out.jsonl"
+    assert call("export", "--space", "from", "--output", str(file)).err == "2 memories exported\n"
+    assert call("import", "jsonl", str(file), "--dry-run", "--json", "--space", "to").json["added"] == 2
+    assert call("list", "--space", "to").out == ""
+    assert call("import", "jsonl", str(file), "--space", "to").code == 0
+    assert "\\x1b" in call("list", "--space", "to").out
+    again = call("export", "--space", "to")
+    drop = ("revision", "version", "updated_at")
+    before, after = ([{k: v for k, v in json.loads(line).items() if k not in drop} for line in text.splitlines()]
+                     for text in (file.read_text(), again.out))  # fmt: skip
+    assert before == after
+
+
+def test_problems_of_an_import_are_told(call, tmp_path):
+    (tmp_path / "bad.md").write_bytes(b"\xff")
+    result = call("import", "markdown", str(tmp_path / "bad.md"))
+    assert result.code == 1
+    assert "not UTF-8" in result.err
+    assert call("import", "git", str(tmp_path)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["get", "nope"], 2, "UUID"),
+        (["get", "0190163d-8694-739b-aea5-966c26f8ad91"], 1, "there is no"),
+        (["delete", "0190163d-8694-739b-aea5-966c26f8ad91", "--yes"], 1, "nothing was deleted"),
+        (["replay", "0190163d-8694-739b-aea5-966c26f8ad91"], 1, "does not exist"),
+        (["search", "!!"], 2, "no word"),
+        (["list", "--since", "soon"], 2, "no time"),
+        (["list", "--limit", "0"], 2, "limit"),
+        (["list", "--after", "%%"], 2, "cursor"),
+        (["list", "nouns"], 2, "nouns"),
+        (["add", ""], 2, "content"),
+        (["add", "x", "--space", "a/b"], 2, "space"),
+        (["status", "--store", "redis:x"], 2, "unknown"),
+        (["status", "--store", "/nonexistent/store.db"], 1, "does not exist"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_an_error_is_one_line_that_teaches(call, arguments, code, words):
+    call("init")
+    result = call(*arguments)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("holdfast: error: ")
+    assert result.err.count("\n") == 1
+    assert words in result.err
+    as_json = call(*arguments, "--json")
+    assert words in json.loads(as_json.err)["error"]["message"]
+
+
+def test_a_command_that_reads_makes_no_store(call, tmp_path):
+    for words in (["status"], ["list"], ["search", "x"], ["verify"], ["export"]):
+        assert call(*words).code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_fails_where_something_is_wrong(call, tmp_path):
+    import apsw
+
+    call("add", "x")
+    connection = apsw.Connection(str(tmp_path / "store.db"))
+    connection.execute("UPDATE spaces SET counts = '{\"8\": 7}'")
+    connection.close()
+    result = call("verify")
+    assert result.code == 1
+    assert "counters" in result.out
+
+
+def test_completion(call):
+    for shell in ("bash", "zsh", "fish"):
+        assert "holdfast" in call("completion", shell).out
+
+
+def process(tmp_path, *arguments, **options):
+    environment = {"PATH": "/usr/bin:/bin", "HOLDFAST_STORE": str(tmp_path / "store.db"), "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "holdfast", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **options)
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.memories.store_many([holdfast.NewMemory(content="word " * 2000) for _ in range(100)])
+    running = process(tmp_path, "export")
+    running.stdout.read(10)
+    running.stdout.close()
+    assert (running.stderr.read(), running.wait()) == (b"", 0)
+
+
+def test_standard_input_and_an_interrupt(tmp_path):
+    adding = process(tmp_path, "add", "-", stdin=subprocess.PIPE)
+    out, err = adding.communicate("ünïcode".encode())
+    assert (adding.returncode, err) == (0, b"")
+    with holdfast.open(tmp_path / "store.db") as store:
+        assert store.memories.get(out.decode().strip()).content == "ünïcode"
+    waiting = process(tmp_path, "import", "jsonl", "-", stdin=subprocess.PIPE)
+    time.sleep(1)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(10) == 130
+    assert b"interrupted" in waiting.stderr.read()
+    waiting.stdin.close()
+    waiting.stdout.close()
+    waiting.stderr.close()

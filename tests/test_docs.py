@@ -1,0 +1,59 @@
+"""The documents: every example runs, every link leads somewhere, every command exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import root as cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_examples_of_a_page_run_in_order(page, tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    if blocks:
+        script = tmp_path / "page.py"
+        script.write_text("\n".join(blocks), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(script)], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_commands_of_a_page_exist(page):
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for command in re.findall(r"^holdfast ([a-z-]+)", block, re.MULTILINE):
+            assert command in cli._COMMANDS
+
+
+def test_the_reference_is_what_the_docstrings_say():
+    done = subprocess.run([sys.executable, "tools/reference.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run make reference"
+
+
+def test_the_version_is_told_once():
+    import holdfast
+
+    assert f'version = "{holdfast.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert holdfast.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    with pytest.raises(AttributeError, match="nothing"):
+        holdfast.nothing  # noqa: B018
