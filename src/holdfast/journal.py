@@ -72,6 +72,9 @@ def replay(view: View, registry: PrimitiveRegistry, codec: Any, run: bytes, at: 
                 )
             touched[key] = _unless_expired(state[primitive.id, key], row.time)
         for key, record in entry_type.fold(payload, touched, Moment(row.revision, row.time, codec)).items():
+            before = touched.get(key)
+            if record is not None and record.blobs is None and before is not None and before.blobs is not None:
+                record = msgspec.structs.replace(record, blobs=before.blobs)  # kept, as in the live commit
             state[primitive.id, key] = written[primitive.id, key] = record
     return Replayed(_tables_of(written, max(commits, default=0), time), written, len(commits), entries, time, unknown)
 

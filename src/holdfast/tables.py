@@ -308,7 +308,8 @@ class SnapshotView(LiveView):
             if not replaced:
                 return super().scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
             table = self._space.tables[kind]
-            live = between(table.places(index), low, high, after, reverse, limit + len(replaced))
+            hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
+            live = between(table.places(index), low, high, after, reverse, limit + hidden)
             old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
             merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
             items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]

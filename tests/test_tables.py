@@ -1,0 +1,110 @@
+"""Resident tables: ordered sets that sort late, and snapshots by undo, against plain models."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.backend import StagedSpace
+from holdfast.errors import CorruptionError
+from holdfast.model import Head, Record
+from holdfast.tables import INSERTED_ONE_BY_ONE, LiveView, OrderedItems, SnapshotView, SpaceTables, between
+
+ITEMS = st.tuples(st.binary(max_size=2), st.binary(max_size=1))
+
+
+@given(st.lists(st.lists(st.tuples(st.booleans(), ITEMS), max_size=2 * INSERTED_ONE_BY_ONE), max_size=5))
+def test_ordered_items_are_a_sorted_set(rounds):
+    items, model = OrderedItems(), set()
+    for changes in rounds:
+        for add, item in changes:
+            if add and item not in model:
+                items.add(item)
+                model.add(item)
+            elif not add and item in model:
+                items.remove(item)
+                model.remove(item)
+        assert items.settled() == sorted(model) == items.settled()
+
+
+@given(
+    st.sets(ITEMS, max_size=20), st.binary(max_size=2), st.binary(max_size=2), st.none() | ITEMS, st.booleans(),
+    st.integers(1, 8),
+)  # fmt: skip
+def test_between(items, low, high, after, reverse, limit):
+    expected = sorted((item for item in items if low <= item[0] < high), reverse=reverse)
+    if after is not None:
+        expected = [item for item in expected if (item < after if reverse else item > after)]
+    assert between(sorted(items), low, high, after, reverse, limit) == expected[:limit]
+
+
+def record(key, revision, *terms):
+    return Record(key, 1, revision, 1, 1, None, 1, terms, b"{}")
+
+
+def staged(tables, writes, sequence):
+    before = {1: {key: tables.tables[1].by_key.get(key) if 1 in tables.tables else None for key in writes}}
+    return StagedSpace("s", tables.head, sequence, sequence, {1: writes}, before, [], set())
+
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
+WRITES = st.dictionaries(KEYS, st.none() | st.lists(st.sampled_from([b"x", b"y", b"z"]), unique=True), min_size=1)
+
+
+def everything(view):
+    return (
+        view.head(),
+        [None if one is None else one.revision for one in view.read(1, [b"a", b"b", b"c", b"d"])],
+        [view.read(1, [key]) for key in (b"a", b"b")],
+        [
+            view.scan(1, index, low, high, after=after, reverse=reverse, limit=limit)
+            for index in (None, 1)
+            for low, high in ((b"", b"\xff"), (b"b", b"y"))
+            for reverse in (False, True)
+            for after in (None, (b"b", b"b"), (b"y", b"b"))
+            for limit in (1, 2, 9)
+        ],
+        [view.count(1, index, low, high) for index in (None, 1) for low, high in ((b"", b"\xff"), (b"b", b"y"))],
+        [view.changes(after, limit) for after in (0, 1, 3) for limit in (1, 2, 9)],
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), WRITES), max_size=8))
+def test_a_snapshot_never_changes(history):
+    tables = SpaceTables()
+    opened = []
+    for sequence, (snapshot, writes) in enumerate(history, 1):
+        if snapshot:
+            view = SnapshotView(tables)
+            seen = everything(view)
+            assert seen == everything(LiveView(tables))
+            opened.append((view, seen))
+        made = {
+            key: None if terms is None else record(key, sequence, *((1, term) for term in terms))
+            for key, terms in writes.items()
+        }
+        tables.apply(staged(tables, made, sequence))
+        for view, seen in opened:
+            assert everything(view) == seen
+    for view, _ in opened:
+        view.close()
+    assert tables.snapshots == []
+
+
+def test_a_record_that_brings_no_blobs_keeps_those_it_had():
+    tables = SpaceTables()
+    first = msgspec.structs.replace(record(b"k", 1), blobs=(("b", b"1"),))
+    for sequence, one in enumerate((first, record(b"k", 2)), 1):
+        tables.apply(staged(tables, {b"k": one}, sequence))
+    assert LiveView(tables).read(1, [b"k"])[0].blobs == (("b", b"1"),)
+
+
+def test_a_new_record_is_not_written_over_another():
+    tables = SpaceTables()
+    tables.apply(staged(tables, {b"k": record(b"k", 1)}, 1))
+    with pytest.raises(CorruptionError):
+        tables.apply(StagedSpace("s", Head(), 2, 2, {1: {b"k": record(b"k", 2)}}, {}, [], set()))
+    assert tables.head == Head(1, 1)
