@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.keys import TERM_BYTES_MAX, Part, encode_key, key_range_prefix
 from holdfast.model import Cursor, Header, Term, Want
-from holdfast.scope import Scope
+from holdfast.scope import PAGE_SIZE, Scope
 
 _SUFFIX_BYTES = len(encode_key(0))
 
@@ -37,8 +37,8 @@ def timed(terms: tuple[Term, ...], time: int) -> tuple[Term, ...]:
 class Selection(msgspec.Struct):
     """What is asked for: records with all of ``equal`` (index, value prefix), created in [since, until).
 
-    ``by_writing`` are indexes that hold the time of the commit in place of that of creation.
-    ``absent`` are indexes of which a record must have no term. ``created`` is the index that holds the time of
+    ``absent`` are indexes of which a record must have no term; ``apart`` those that hold another time than that of
+    creation. ``created`` is the index that holds the time of
     creation alone; ``reverse`` gives the newest first.
     """
 
@@ -49,7 +49,7 @@ class Selection(msgspec.Struct):
     until: int | None = None
     reverse: bool = False
     absent: tuple[int, ...] = ()
-    by_writing: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
 
     def matches(self, header: Header) -> bool:
         """Return True if a header has every value and was created in the range."""
@@ -64,35 +64,56 @@ class Selection(msgspec.Struct):
     def iterate(
         self, scope: Scope, after: Cursor | None, want: Want = "records", accept: Callable[[Any], bool] | None = None
     ) -> Iterator[tuple[Cursor, Any]]:
-        """Iterate over (place, record), ordered by time of creation; ``accept`` filters further."""
-        index, low, high = self._driving(scope)
-        for place, record in scope.scan(self.kind, index, low, high, after=after, reverse=self.reverse, want=want):
+        """Iterate over (place, record), ordered by time of creation; ``accept`` filters further.
+
+        A place is (encoded time of creation, key), whichever index drives, as that may be another for the next page.
+        """
+        index, prefix, low, high = self._driving(scope)
+        if index in self.apart:
+            found = self._sorted(scope, scope.scan(self.kind, index, low, high, want="headers"), after, want)
+        else:
+            start = None if after is None else (prefix + after[0], after[1])
+            found = scope.scan(self.kind, index, low, high, after=start, reverse=self.reverse, want=want)
+        for place, record in found:
             if self.matches(record) and (accept is None or accept(record)):
-                yield place, record
+                yield (place[0][-_SUFFIX_BYTES:], place[1]), record
+
+    def _sorted(
+        self, scope: Scope, found: Iterator[tuple[Cursor, Header]], after: Cursor | None, want: Want
+    ) -> Iterator[tuple[Cursor, Any]]:
+        """Bring what an index gives in another order into that of creation; bodies are read page by page."""
+        places = [(encode_key(header.created_at), header.key) for _, header in found if self.matches(header)]
+        places.sort(reverse=self.reverse)
+        if after is not None:
+            places = [place for place in places if (place < after if self.reverse else place > after)]
+        for start in range(0, len(places), PAGE_SIZE):
+            page = places[start : start + PAGE_SIZE]
+            records = scope.read(self.kind, [key for _, key in page], want)
+            yield from ((place, record) for place, record in zip(page, records, strict=True) if record is not None)
 
     def count(self, scope: Scope) -> int:
         """Count what is selected; reads no bodies, and no headers where one index tells it all."""
-        timed = self.since is not None or self.until is not None
-        if len(self.equal) > 1 or self.absent or (timed and any(index in self.by_writing for index, _ in self.equal)):
-            return sum(1 for _ in self.iterate(scope, None, "headers"))
-        return scope.count(self.kind, *self._driving(scope))
+        if len(self.equal) <= 1 and not self.absent:
+            index, _, low, high = self._driving(scope)
+            if index not in self.apart or (self.since is None and self.until is None):
+                return scope.count(self.kind, index, low, high)
+        return sum(1 for _ in self.iterate(scope, None, "headers"))
 
-    def _driving(self, scope: Scope) -> tuple[int, bytes, bytes]:
-        """Return the index and the range to scan: of the rarest value, or of the times alone."""
-        terms = self.equal or [(self.created, b"")]
-        ranges = [(index, *self._range(index, prefix)) for index, prefix in terms]
+    def _driving(self, scope: Scope) -> tuple[int, bytes, bytes, bytes]:
+        """Return the index, its value and the range to scan: of the rarest value, or of the times alone."""
+        equal = self.equal or [(self.created, b"")]
+        ranges = [(index, prefix, *self._range(index, prefix)) for index, prefix in equal]
         if len(ranges) == 1:
             return ranges[0]
-        return min(ranges, key=lambda one: scope.raw_count(self.kind, *one))
+        return min(ranges, key=lambda one: scope.raw_count(self.kind, one[0], *one[2:]))
 
     def _range(self, index: int, prefix: bytes) -> tuple[bytes, bytes]:
         low, high = key_range_prefix(prefix) if prefix else (b"", b"\xff")
-        if index in self.by_writing:
-            return low, high
-        if self.since is not None:
-            low = prefix + encode_key(self.since)
-        if self.until is not None:
-            high = prefix + encode_key(self.until)
+        if index not in self.apart:
+            if self.since is not None:
+                low = prefix + encode_key(self.since)
+            if self.until is not None:
+                high = prefix + encode_key(self.until)
         return low, high
 
 

@@ -60,6 +60,10 @@ class Replay(Faces):
         self.unknown = tuple(replayed.unknown)
         self._replayed = replayed
 
+    def keys(self) -> list[tuple[str, str, bool]]:
+        """Return (kind, key, deleted) of everything that the run wrote, ordered."""
+        return [(kind, key, values is None) for kind, key, values in self.values()]
+
     def values(self) -> list[tuple[str, str, dict[str, Any] | None]]:
         """Return (kind, key, values) of everything that the run wrote, ordered; None stands for a deletion."""
         found: list[tuple[str, str, dict[str, Any] | None]] = []

@@ -1,310 +1,293 @@
-"""Memories: every operation, on both backends."""
+"""memory: what is stored is found again by any of its fields; deleting, restoring, expiry."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from itertools import combinations
+from uuid import uuid4
 
 import pytest
 
 import holdfast
-from holdfast import InvalidInputError, NewMemory, Sparse
+
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def contents(found):
-    return [memory.content for memory in found]
-
-
-def test_what_is_stored_is_read_with_all_its_fields(space):
-    other = uuid4()
-    stored = space.memories.store(
-        "text with words",
-        source=holdfast.HookDescription("PostToolUse", "grep"),
-        session_id="s",
-        tags=["a", "b", "a"],
-        namespace="n",
-        status="pending",
-        branch="main",
-        file_path="a.py",
-        group="g",
-        superseded_by=other,
-        derived_from=[other],
-        metadata={"k": [1, b"\x00", other]},
-        created_at=datetime(2020, 1, 2, tzinfo=UTC),
-    )
-    assert space.memories.get(stored.id) == stored
-    assert space.memories.get(str(stored.id)) == stored
-    assert (stored.version, stored.tags, stored.word_count) == (1, ("a", "b"), 3)
-    assert stored.created_at == datetime(2020, 1, 2, tzinfo=UTC)
-    assert stored.metadata == {"k": [1, b"\x00", other]}
-    assert holdfast.to_dict(stored)["source"] == {
-        "type": "hook_description", "hook_type": "PostToolUse", "tool_name": "grep",
-    }  # fmt: skip
-    with pytest.raises(InvalidInputError, match="record"):
-        holdfast.to_dict("x")
-
-
-def test_a_second_store_replaces_and_moves_the_indexes(space):
-    first = space.memories.store("one", session_id="s1", tags=["a"])
-    again = space.memories.store("two", id=first.id, session_id="s2", tags=["b"])
-    assert (again.version, again.created_at) == (2, first.created_at)
-    assert again.revision > first.revision
-    assert contents(space.memories.get_by_session("s1")) == []
-    assert contents(space.memories.get_by_session("s2")) == ["two"]
-    assert contents(space.memories.list(tags=["a"])) == []
-    assert space.memories.count() == 1
-
-
-def test_create_only_and_expectations(space):
-    first = space.memories.store("one")
-    with pytest.raises(holdfast.ConflictError, match="must not exist"):
-        space.memories.create("two", id=first.id)
-    second = space.memories.store("two", id=first.id, expected_version=1)
-    with pytest.raises(holdfast.ConflictError, match="expected at version 1"):
-        space.memories.update(first.id, content="x", expected_version=1)
-    with pytest.raises(holdfast.ConflictError, match="changed since it was read"):
-        space.memories.delete(first.id, expected=first)
-    assert space.memories.delete(first.id, expected=second)
-
-
-def test_update_sets_what_is_given_and_keeps_the_rest(space, clock):
-    stored = space.memories.store("one", session_id="s", tags=["a"], metadata={"k": 1}, ttl=100)
-    clock.time += 1_000_000
-    updated = space.memories.update(stored.id, content="two", status="archived")
-    assert (updated.content, updated.tags, updated.metadata, updated.version) == ("two", ("a",), {"k": 1}, 2)
-    assert updated.expires_at == stored.expires_at
-    assert updated.updated_at > stored.updated_at
-    assert space.memories.update(stored.id, expires_at=None, tags=()).expires_at is None
-    assert contents(space.memories.list(tags=["a"])) == []
-    assert contents(space.memories.list(status="archived")) == ["two"]
-    assert contents(space.memories.list(status="active")) == []
-    with pytest.raises(holdfast.NotFoundError, match="does not exist"):
-        space.memories.update(uuid4(), content="x")
-    with pytest.raises(InvalidInputError, match="content"):
-        space.memories.update(stored.id, content="")
-    assert space.memories.get(stored.id).version == 3
-
-
-def test_delete_restore_purge(space):
-    stored = space.memories.store("one", tags=["a"], session_id="s", embeddings={"e": [1.0]})
-    assert space.memories.delete(stored.id)
-    assert not space.memories.delete(stored.id)
-    assert space.memories.get(stored.id) is None
-    assert not space.memories.exists(stored.id)
-    assert space.memories.count() == 0
-    assert contents(space.memories.list()) == []
-    assert contents(space.memories.get_by_session("s")) == []
-    assert space.memories.get(stored.id, deleted=True).deleted_at is not None
-    with pytest.raises(holdfast.NotFoundError, match="deleted"):
-        space.memories.update(stored.id, content="x")
-    assert space.memories.restore(stored.id)
-    assert not space.memories.restore(stored.id)
-    assert contents(space.memories.list(tags=["a"])) == ["one"]
-    assert space.memories.get(stored.id, embeddings=True).embeddings == {"e": [1.0]}
-    assert space.memories.purge(stored.id)
-    assert not space.memories.purge(stored.id)
-    assert space.memories.get(stored.id, deleted=True) is None
-    assert not space.memories.restore(uuid4())
-    assert not space.memories.delete(uuid4())
-
-
-def test_a_batch_is_positional(space):
-    one, two = space.memories.store_many([NewMemory(content="one"), NewMemory(content="two", tags=("t",))])
-    found = space.memories.get_batch([two.id, uuid4(), one.id, two.id])
-    assert [memory and memory.content for memory in found] == ["two", None, "one", "two"]
-    assert space.memories.get_batch([]) == []
-    assert space.memories.store_many([]) == []
-    assert one.revision == two.revision
-    with pytest.raises(InvalidInputError, match=r"memories\[1\].content"):
-        space.memories.store_many([NewMemory(content="x"), NewMemory(content="")])
-    with pytest.raises(InvalidInputError, match=r"memories\[0\]"):
-        space.memories.store_many(["x"])
-    assert space.memories.count() == 2
-
-
-def test_a_session_is_in_order_of_writing_and_lists_in_order_of_creation(space):
-    for day in (3, 1, 2):
-        space.memories.store(f"day {day}", session_id="s", created_at=datetime(2020, 1, day, tzinfo=UTC))
-    first = space.memories.get_by_session("s")[0]
-    space.memories.update(first.id, content="day 3 changed")
-    assert contents(space.memories.get_by_session("s")) == ["day 3 changed", "day 1", "day 2"]
-    assert contents(space.memories.list(session_id="s")) == ["day 3 changed", "day 1", "day 2"]
-    assert contents(space.memories.list()) == ["day 1", "day 2", "day 3 changed"]
-    assert contents(space.memories.list(reverse=True)) == ["day 3 changed", "day 2", "day 1"]
-    page = space.memories.get_by_session("s", limit=2)
-    assert contents(space.memories.get_by_session("s", limit=2, after=page.cursor)) == ["day 2"]
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-def test_pages_are_the_whole(space, reverse):
-    space.memories.store_many([NewMemory(content=str(n), tags=("odd",) if n % 2 else ()) for n in range(25)])
-    for chosen in ({}, {"tags": ["odd"]}):
-        whole = contents(space.memories.list(limit=None, reverse=reverse, **chosen))
-        paged, after = [], None
-        while True:
-            page = space.memories.list(limit=4, after=after, reverse=reverse, **chosen)
-            paged += contents(page)
-            after = page.cursor
-            if after is None:
-                break
-        assert paged == whole
-    ids = space.memories.list_ids(limit=7, reverse=reverse)
-    assert len(ids) == 7
-    assert all(type(one) is UUID for one in ids)
-
-
-def test_filters_hold_together(space):
-    long = "x" * 2000
-    wanted = space.memories.store(
-        "wanted", session_id=long, tags=["a", "b"], namespace="n", branch="br", file_path="f", group="g",
-        source=holdfast.Import("here"), metadata={"k": 1}, created_at=datetime(2021, 6, 1, tzinfo=UTC),
-    )  # fmt: skip
-    for n in range(5):
-        space.memories.store(f"other {n}", tags=["a"], namespace="n", session_id=long[:-1])
-    listed = space.memories.list
-    everything = {
-        "session_id": long, "tags": ["b", "a"], "namespace": "n", "branch": "br", "file_path": "f", "group": "g",
-        "source": "import", "where": {"k": 1}, "since": datetime(2021, 6, 1, tzinfo=UTC),
-        "until": datetime(2021, 6, 2, tzinfo=UTC), "status": "active",
-    }  # fmt: skip
-    assert [memory.id for memory in listed(**everything)] == [wanted.id]
-    for name, value in everything.items():
-        assert wanted.id in [memory.id for memory in listed(**{name: value})], name
-    assert listed(tags=["a"], since=datetime(2021, 6, 2, tzinfo=UTC), until=datetime(2022, 1, 1, tzinfo=UTC)) == []
-    assert listed(session_id=long, until=datetime(2021, 6, 1, tzinfo=UTC)) == []
-    assert listed(session_id=long, since=datetime(2021, 6, 2, tzinfo=UTC)) == []
-    assert listed(where={"k": True}) == []
-    assert listed(where={"k": 2}) == []
-    assert len(listed(tags=["a"])) == 6
-    assert space.memories.count(tags=["a"]) == 6
-    assert space.memories.count(tags=["a", "b"]) == 1
-    assert space.memories.count(session_id=long) == 1
-    day = datetime(2021, 6, 1, tzinfo=UTC)
-    assert space.memories.count(session_id=long, since=day, until=day + timedelta(days=1)) == 1
-    assert space.memories.count(session_id=long, until=day) == 0
-    assert space.memories.count(since=day + timedelta(days=1)) == 5
-    assert contents(space.memories.get_by_source("import")) == ["wanted"]
-
-
-def test_sessions(space):
-    for session in ("b", "a", "b"):
-        space.memories.store("x", session_id=session)
-    assert [(one.session_id, one.count) for one in space.memories.sessions()] == [("a", 1), ("b", 2)]
-    assert next(iter(space.memories.sessions())).first_at == space.memories.get_by_session("a")[0].created_at
-
-
-def test_what_has_expired_is_absent_and_begins_anew(space, clock):
-    stored = space.memories.store("short", ttl=timedelta(seconds=5), tags=["t"])
-    space.memories.store("long", tags=["t"])
-    assert space.memories.count() == 2
-    clock.time += 5_000_001
-    assert space.memories.get(stored.id) is None
-    assert not space.memories.exists(stored.id)
-    assert (space.memories.count(), space.memories.count(tags=["t"])) == (1, 1)
-    assert contents(space.memories.list()) == ["long"]
-    assert space.memories.search("short") == []
-    again = space.memories.store("again", id=stored.id)
-    assert (again.version, again.created_at > stored.created_at) == (1, True)
-    assert space.memories.count() == 2
-
-
-def test_embeddings_are_read_only_when_asked_for(space):
-    vectors = {
-        "dense": [0.5, -1.0],
-        "many": [[1.0, 2.0], [3.0, 4.0]],
-        "sparse": Sparse((1, 7), (0.5, 2.0)),
-        "empty": [],
-        "rows without width": [[], []],
+def test_store_and_get_every_field(space):
+    other = space.memories.store("other")
+    fields = {
+        "source": holdfast.DocumentChunk("a.md", 0, 2, heading="Intro"),
+        "session_id": "s1",
+        "tags": ["b", "a", "b"],
+        "namespace": "n",
+        "status": "superseded",
+        "branch": "main",
+        "file_path": "a.md",
+        "group": "g",
+        "superseded_by": other.id,
+        "derived_from": [other.id],
+        "metadata": {"k": [1, None]},
+        "created_at": OLD,
+        "expires_at": datetime(2999, 1, 1, tzinfo=UTC),
     }
-    stored = space.memories.store("x", embeddings=vectors)
-    assert stored.embeddings is None
-    assert space.memories.get(stored.id).embeddings is None
-    read = space.memories.get(stored.id, embeddings=True).embeddings
-    assert read == {**vectors, "rows without width": []}
-    space.memories.update(stored.id, content="y")
-    assert space.memories.get(stored.id, embeddings=True).embeddings == read
-    space.memories.update(stored.id, embeddings={"dense": [2.0]})
-    assert space.memories.get(stored.id, embeddings=True).embeddings == {"dense": [2.0]}
-    assert space.memories.get(space.memories.store("none").id, embeddings=True).embeddings == {}
+    memory = space.memories.store("one two\nthree", **fields)
+    assert memory.tags == ("b", "a") and memory.derived_from == (other.id,) and memory.version == 1
+    for name in fields.keys() - {"tags", "derived_from"}:
+        assert getattr(memory, name) == fields[name], name
+    assert space.memories.get(memory.id) == memory == space.memories.get(str(memory.id))
+    assert memory.word_count == 3 and memory.embeddings is None and memory.deleted_at is None
+    assert space.memories.get(uuid4()) is None
 
-    class Array:
-        def tolist(self):
-            return [1.0]
 
-    other = space.memories.store("x", embeddings={"a": Array()})
-    assert space.memories.get(other.id, embeddings=True).embeddings == {"a": [1.0]}
+def test_an_id_replaces_and_conditions_hold(space):
+    first = space.memories.create("one", id=uuid4(), tags=["x"], created_at=OLD)
+    with pytest.raises(holdfast.ConflictError):
+        space.memories.create("two", id=first.id)
+    second = space.memories.store("two", id=first.id, session_id="s")
+    assert (second.version, second.created_at, second.tags) == (2, OLD, ())
+    assert space.memories.count() == 1 and not space.memories.list(tags=["x"])
+    for condition in ({"expected_version": 1}, {"expected": first}):
+        with pytest.raises(holdfast.ConflictError):
+            space.memories.store("three", id=first.id, **condition)
+        with pytest.raises(holdfast.ConflictError):
+            space.memories.update(first.id, content="three", **condition)
+        with pytest.raises(holdfast.ConflictError):
+            space.memories.delete(first.id, **condition)
+    assert space.memories.get(first.id) == second
+    assert space.memories.update(first.id, content="3", expected=second).version == 3
+
+
+def test_update_sets_what_is_given_and_keeps_the_rest(space):
+    memory = space.memories.store("one", tags=["a"], session_id="s", metadata={"k": 1}, ttl=1000, embeddings={"d": [1]})
+    after = space.memories.update(memory.id, tags=["b"], status="archived")
+    assert (after.content, after.tags, after.session_id, after.metadata) == ("one", ("b",), "s", {"k": 1})
+    assert after.expires_at == memory.expires_at and after.version == 2
+    assert space.memories.get(memory.id, embeddings=True).embeddings == {"d": [1.0]}
+    assert space.memories.list(tags=["b"]) == [after] and not space.memories.list(tags=["a"])
+    cleared = space.memories.update(memory.id, session_id=None, expires_at=None, embeddings={})
+    assert cleared.session_id is None and cleared.expires_at is None
+    assert space.memories.get(memory.id, embeddings=True).embeddings == {}
+    assert not space.memories.get_by_session("s")
+    moved = space.memories.update(memory.id, session_id="t", expires_at=datetime(2999, 1, 1, tzinfo=UTC))
+    assert space.memories.get_by_session("t") == [moved]
+    with pytest.raises(holdfast.NotFoundError):
+        space.memories.update(uuid4(), content="x")
+
+
+def test_delete_restore_purge_and_the_counts_after_each(space):
+    memory = space.memories.store("one", tags=["a"], session_id="s")
+    space.memories.store("two", tags=["a"])
+    assert space.memories.count() == space.memories.count(tags=["a"]) == 2
+    assert space.memories.delete(memory.id) and not space.memories.delete(memory.id)
+    assert space.memories.count() == space.memories.count(tags=["a"]) == 1
+    assert not space.memories.exists(memory.id) and space.memories.get(memory.id) is None
+    assert space.memories.get(memory.id, deleted=True).deleted_at is not None
+    assert len(space.memories.list()) == len(space.memories.list_ids()) == 1 and not list(space.memories.sessions())
+    with pytest.raises(holdfast.NotFoundError, match="deleted"):
+        space.memories.update(memory.id, content="x")
+    assert space.memories.restore(memory.id) and not space.memories.restore(memory.id)
+    assert not space.memories.restore(uuid4())
+    back = space.memories.get(memory.id)
+    assert (back.content, back.tags, back.created_at) == (memory.content, memory.tags, memory.created_at)
+    assert space.memories.count(tags=["a"]) == 2 and space.memories.get_by_session("s") == [back]
+    assert space.memories.purge(memory.id) and not space.memories.purge(memory.id)
+    assert not space.memories.restore(memory.id) and space.memories.count() == 1
+    assert space.memories.create("again", id=memory.id).version == 1
+    space.memories.delete(memory.id)
+    assert space.memories.purge(memory.id) and space.memories.get(memory.id, deleted=True) is None
+
+
+def test_get_batch_is_positional(space):
+    a, b = space.memories.store("a"), space.memories.store("b")
+    assert space.memories.get_batch([b.id, uuid4(), str(a.id), b.id]) == [b, None, a, b]
+    assert space.memories.get_batch([]) == []
+
+
+def test_a_session_is_in_order_of_writing_whatever_created_at_says(space):
+    written = [
+        space.memories.store(str(n), session_id="s", created_at=None if n % 2 else OLD - timedelta(days=n))
+        for n in range(6)
+    ]
+    space.memories.store("x", session_id="s2")
+    assert space.memories.get_by_session("s") == written
+    space.memories.update(written[0].id, content="zero")
+    space.memories.store("two", id=written[2].id, session_id="s")
+    assert [one.id for one in space.memories.get_by_session("s")] == [one.id for one in written]
+    page = space.memories.get_by_session("s", limit=4)
+    assert [one.content for one in page] == ["zero", "1", "two", "3"]
+    assert [one.content for one in space.memories.get_by_session("s", after=page.cursor)] == ["4", "5"]
+
+
+def test_a_list_with_a_session_selects_and_orders_by_created_at(space):
+    new = space.memories.store("new", session_id="s")
+    old = space.memories.store("old", session_id="s", created_at=OLD)
+    assert space.memories.list(session_id="s") == [old, new]
+    assert space.memories.list(session_id="s", reverse=True) == [new, old]
+    assert space.memories.list(session_id="s", until=OLD + timedelta(days=1)) == [old]
+    assert space.memories.list(session_id="s", since=OLD + timedelta(days=1)) == [new]
+
+
+def test_long_session_ids_are_told_apart(space):
+    long = "s" * 600
+    a = space.memories.store("a", session_id=long + "a")
+    b = space.memories.store("b", session_id=long + "b")
+    assert space.memories.get_by_session(long + "a") == [a] and space.memories.get_by_session(long + "b") == [b]
+    assert {one.session_id for one in space.memories.sessions()} == {long + "a", long + "b"}
+    assert space.memories.count(session_id=long + "a") == 1
+
+
+def test_sessions_tell_count_and_times(space, later):
+    a = space.memories.store("1", session_id="a")
+    space.memories.store("2", session_id="a")
+    last = space.memories.store("3", session_id="a")
+    b = space.memories.store("4", session_id="b", ttl=5)
+    assert list(space.memories.sessions()) == [
+        holdfast.Session("a", 3, a.created_at, last.created_at),
+        holdfast.Session("b", 1, b.created_at, b.created_at),
+    ]
+    later(10)
+    assert [one.session_id for one in space.memories.sessions()] == ["a"]
+
+
+def test_by_source(space):
+    sources = {
+        "hook_description": holdfast.HookDescription("PostToolUse", tool_name="grep"),
+        "agent_response": holdfast.AgentResponse("StopResponse"),
+        "document_chunk": holdfast.DocumentChunk("a", 0, 1),
+        "import": holdfast.Import("git", "abc"),
+        "custom": holdfast.Custom("mine", {"x": 1}),
+    }
+    stored = {name: space.memories.store(name, source=source) for name, source in sources.items()}
+    space.memories.store("none")
+    for name, memory in stored.items():
+        assert space.memories.get_by_source(name) == [memory] and memory.source == sources[name]
+        assert space.memories.get(memory.id).source == sources[name] and space.memories.count(source=name) == 1
+
+
+FILTERS = {
+    "session_id": "s1", "source": "import", "tags": ["t1", "t2"], "namespace": "n1", "branch": "main",
+    "file_path": "f1", "group": "g1", "status": "archived",
+}  # fmt: skip
+
+
+def fill(space):
+    """Memories each of which has a part of the fields; the last third is of long ago."""
+    stored = []
+    for number in range(40):
+        stored.append(
+            space.memories.store(
+                f"m{number}",
+                session_id="s1" if number % 2 else None,
+                source=holdfast.Import("x") if number % 3 else None,
+                tags=["t1", "t2"] if number % 5 > 1 else ["t1"],
+                namespace="n1" if number % 7 > 2 else "n2",
+                branch="main" if number % 4 else None,
+                file_path="f1" if number % 3 != 1 else "f2",
+                group="g1" if number % 6 else None,
+                status="archived" if number % 2 else "active",
+                metadata={"n": number % 3},
+                created_at=OLD + timedelta(days=40 - number) if number > 26 else None,
+            )
+        )
+    return sorted(stored, key=lambda one: one.created_at)
+
+
+def has(memory, name, wanted):
+    if name == "source":
+        return memory.source is not None
+    if name == "tags":
+        return set(wanted) <= set(memory.tags)
+    return getattr(memory, name) == wanted
+
+
+def test_every_filter_and_pair_of_filters_equals_a_plain_loop(space):
+    memories = fill(space)
+    for names in [*combinations(FILTERS, 1), *combinations(FILTERS, 2), *combinations(FILTERS, 3)]:
+        chosen = {name: FILTERS[name] for name in names}
+        expected = [one for one in memories if all(has(one, *item) for item in chosen.items())]
+        assert space.memories.list(**chosen) == expected, chosen
+        if chosen.keys() <= {"session_id", "source", "tags", "namespace"}:
+            assert space.memories.count(**chosen) == len(expected)
+    middle = memories[20].created_at
+    assert space.memories.list(since=middle) == memories[20:] and space.memories.list(until=middle) == memories[:20]
+    assert space.memories.list(status="active", tags=["t2"], since=middle) == [
+        one for one in memories[20:] if one.status == "active" and "t2" in one.tags
+    ]
+    assert space.memories.list(where={"n": 1}) == [one for one in memories if one.metadata["n"] == 1]
+    assert space.memories.list(where={"n": 1.0}) == [] == space.memories.list(where={"n": True})
+    assert space.memories.list(reverse=True) == memories[::-1]
+    assert list(space.memories.list_ids(reverse=True)) == [one.id for one in memories[::-1]]
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "chosen",
     [
-        "x", {"e": "x"}, {"e": [float("nan")]}, {"e": [1e300]}, {"e": ["a"]}, {"e": [[1.0], [1.0, 2.0]]}, {"e": 5},
-        {"e": Sparse((2, 1), (1.0, 1.0))}, {"e": Sparse((1,), ())}, {"e": Sparse((-1,), (1.0,))}, {"": [1.0]},
+        {},
+        {"tags": ["t1"]},
+        {"session_id": "s1"},
+        {"namespace": "n1", "tags": ["t2"]},
+        {"where": {"n": 2}},
+        {"status": "active"},
     ],
-    ids=repr,
-)  # fmt: skip
-def test_bad_embeddings_are_refused(space, bad):
-    with pytest.raises(InvalidInputError, match="embeddings"):
-        space.memories.store("x", embeddings=bad)
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_pages_to_the_end_are_the_whole_list(space, chosen, reverse):
+    fill(space)
+    whole = list(space.memories.list(limit=None, reverse=reverse, **chosen))
+    for limit in (1, 3, 100):
+        found, cursor = [], None
+        while True:
+            page = space.memories.list(limit=limit, after=cursor, reverse=reverse, **chosen)
+            assert len(page) <= limit
+            found += page
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert found == whole
+
+
+def test_an_expired_memory_is_gone_and_frees_its_id(space, later):
+    memory = space.memories.store("one", ttl=5, session_id="s", tags=["a"])
+    space.memories.store("two", tags=["a"])
+    assert space.memories.count() == 2
+    later(6)
+    assert space.memories.get(memory.id) is None and not space.memories.exists(memory.id)
+    assert space.memories.count() == space.memories.count(tags=["a"]) == len(space.memories.list()) == 1
+    assert space.memories.count(session_id="s") == 0 and not space.memories.get_by_session("s")
+    assert not space.memories.delete(memory.id) and not space.memories.purge(memory.id)
+    with pytest.raises(holdfast.NotFoundError):
+        space.memories.update(memory.id, content="x")
+    assert space.memories.create("again", id=memory.id).version == 1
+
+
+def test_a_deleted_and_restored_memory_still_expires(space, later):
+    memory = space.memories.store("one", ttl=5)
+    space.memories.delete(memory.id)
+    assert space.memories.restore(memory.id)
+    assert space.memories.get(memory.id).expires_at == memory.expires_at
+    space.memories.delete(memory.id)
+    later(6)
+    assert space.memories.get(memory.id, deleted=True) is None and not space.memories.restore(memory.id)
     assert space.memories.count() == 0
 
 
-def test_a_damaged_embedding_is_told():
-    from holdfast.primitives.embedding import from_blobs
-
-    with pytest.raises(holdfast.SerializationError):
-        from_blobs((("embedding/x", b"\xff"),))
-
-
-BAD = [
-    ("content", ""), ("content", 5), ("content", "\ud800"), ("content", "x" * 50_000_000),
-    ("id", "nope"), ("id", 5), ("source", "hook"), ("source", holdfast.HookDescription(5)),
-    ("source", holdfast.HookDescription("\ud800")), ("session_id", ""), ("session_id", 5), ("tags", "abc"),
-    ("tags", [""]), ("tags", [5]), ("tags", 5), ("tags", [str(n) for n in range(60)]), ("namespace", ""),
-    ("status", "odd"), ("metadata", []), ("metadata", {"k": object()}), ("metadata", {5: 1}),
-    ("created_at", datetime(2020, 1, 1)), ("created_at", 5), ("expires_at", datetime(2020, 1, 1)), ("ttl", 0),
-    ("ttl", "x"), ("ttl", True), ("superseded_by", "x"), ("derived_from", ["x"]), ("expected_version", -1),
-    ("expected_version", "1"),
-]  # fmt: skip
+def test_store_many_is_one_commit_in_order(space):
+    new = [holdfast.NewMemory(content=str(n), tags=("a",), embeddings={"v": [n]}) for n in range(3)]
+    stored = space.memories.store_many(new)
+    assert [one.content for one in stored] == ["0", "1", "2"] and len({one.revision for one in stored}) == 1
+    assert space.memories.list() == stored and space.memories.store_many([]) == []
 
 
-@pytest.mark.parametrize(("field", "value"), BAD, ids=range(len(BAD)))
-def test_bad_input_is_named_and_changes_nothing(space, field, value):
-    fields = {"content": "x", field: value}
-    with pytest.raises(InvalidInputError) as caught:
-        space.memories.store(fields.pop("content"), **fields)
-    assert caught.value.field.split("[")[0].split(".")[0] == field
-    assert space.memories.count() == 0
-    assert list(space.changes()) == []
-
-
-def test_more_bad_input(space):
-    with pytest.raises(InvalidInputError, match="together with"):
-        space.memories.store("x", ttl=5, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
-    for bad in ({"limit": 0}, {"limit": "x"}, {"after": "%%"}, {"after": "AAAA"}, {"source": "odd"}, {"where": 5}):
-        with pytest.raises(InvalidInputError) as caught:
-            space.memories.list(**bad)
-        assert caught.value.field in bad
-    with pytest.raises(TypeError):
-        space.memories.store("x", sesion_id="misspelt")
-
-
-def test_nul_is_kept(space):
-    assert space.memories.get(space.memories.store("a\0b").id).content == "a\0b"
-    assert len(space.memories.search("b")) == 1
-
-
-def test_memories_inside_a_transaction(space):
-    old = space.memories.store("old", session_id="s")
+def test_a_transaction_sees_its_own_memories(space):
+    kept = space.memories.store("kept", tags=["a"])
+    gone = space.memories.store("gone", tags=["a"])
     with space.transaction() as tx:
-        new = tx.memories.store("new", session_id="s")
-        assert (new.version, new.revision) == (0, 0)
-        assert tx.memories.get(new.id).content == "new"
-        assert contents(tx.memories.get_by_session("s")) == ["old", "new"]
-        assert tx.memories.update(old.id, content="changed").content == "changed"
         assert tx.memories.count() == 2
-        assert tx.memories.delete(new.id)
-        assert tx.memories.count() == 1
-        with pytest.raises(holdfast.UnsupportedError, match="inside a transaction"):
-            tx.memories.search("x")
-    assert contents(space.memories.list()) == ["changed"]
+        new = tx.memories.store("new", tags=["a"], id=uuid4())
+        assert (new.version, new.revision) == (0, 0) and tx.memories.delete(gone.id)
+        assert [one.content for one in tx.memories.list(tags=["a"])] == ["kept", "new"]
+        assert tx.memories.count() == tx.memories.count(tags=["a"]) == 2
+        assert [one.content for one in tx.memories.list(limit=1, reverse=True)] == ["new"]
+        with pytest.raises(holdfast.UnsupportedError):
+            tx.memories.search("new")
+    assert space.memories.get(new.id).version == 1 and space.memories.count() == 2 and kept in space.memories.list()

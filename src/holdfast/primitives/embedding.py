@@ -39,8 +39,8 @@ def to_blobs(embeddings: object) -> Blobs | None:
     if not isinstance(embeddings, Mapping):
         raise InvalidInputError("embeddings", f"must be a mapping of names to vectors, not {type(embeddings).__name__}")
     return tuple(
-        (BLOB_PREFIX + check_text(name, "embeddings", most_bytes=128), _encode(vector, f"embeddings[{name!r}]"))
-        for name, vector in sorted(embeddings.items())
+        (BLOB_PREFIX + name, _encode(embeddings[name], f"embeddings[{name!r}]"))
+        for name in sorted(check_text(name, "embeddings", most_bytes=128) for name in embeddings)
     )
 
 
@@ -53,11 +53,11 @@ def from_blobs(blobs: Blobs | None) -> dict[str, Embedding] | None:
 
 def _encode(vector: Any, field: str) -> bytes:
     if isinstance(vector, Sparse):
+        if any(type(index) is not int or not 0 <= index < 2**32 for index in vector.indices):
+            raise InvalidInputError(field, "must have indices of 0..2^32-1")
         rising = all(a < b for a, b in zip(vector.indices, vector.indices[1:], strict=False))
         if not rising or len(vector.indices) != len(vector.values):
             raise InvalidInputError(field, "must have strictly rising indices, as many as values")
-        if any(type(index) is not int or not 0 <= index < 2**32 for index in vector.indices):
-            raise InvalidInputError(field, "must have indices of 0..2^32-1")
         return msgspec.msgpack.encode(["sparse", _pack("I", vector.indices), _floats(vector.values, field)])
     if hasattr(vector, "tolist"):
         vector = vector.tolist()

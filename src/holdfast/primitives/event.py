@@ -233,6 +233,11 @@ class Events:
             before, expected = event.hash, expected + 1
         if head.next > expected:
             return Verification(False, expected, expected, f"event {expected} is missing at the end of the stream")
+        if head.next < expected:  # appended to since the head was read, so the head has moved by now
+            moved = _head_of(self._scope.read_one(KIND, key))
+            if moved.next < expected:
+                error = f"the head of the stream ends before event {moved.next}"
+                return Verification(False, expected, moved.next, error)
         if head.next == expected and head.hash != before:
             return Verification(False, expected, None, "the head of the stream does not fit its last event")
         return Verification(True, expected)

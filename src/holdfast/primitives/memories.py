@@ -125,7 +125,7 @@ def to_memory(record: Record) -> Memory:
 def _written(outcomes: list[Written]) -> Memory:
     record = first_record(outcomes)
     assert isinstance(record, Record)
-    return to_memory(_with_asked(record, False))
+    return _plain(record)
 
 
 def _happened(outcomes: list[Written]) -> bool:
@@ -393,20 +393,20 @@ class Memories:
         """Iterate over the sessions that have memories, by id; one seek a session, and one memory's body."""
         low = b""
         while True:
-            first = self._scope.raw_scan(KIND, kind.SESSION, low, b"\xff", limit=1)
-            if not first.items:
+            found = next(self._scope.scan(KIND, kind.SESSION, low, b"\xff", page_size=1), None)
+            if found is None:
                 return
-            value = first.places[0][0]
-            prefix = value[: -kind.TIME_BYTES]
-            bounds = key_range_prefix(prefix)
-            last = self._scope.raw_scan(KIND, kind.SESSION, *bounds, limit=1, reverse=True, want="headers")
-            session_id = decode(first.items[0].body, MemoryBody).session_id
+            (value, _), first = found
+            bounds = key_range_prefix(value[: -kind.TIME_BYTES])
+            behind = self._scope.scan(KIND, kind.SESSION, *bounds, reverse=True, want="headers", page_size=1)
+            _, last = next(behind, found)
+            session_id = decode(first.body, MemoryBody).session_id
             assert session_id is not None
             yield Session(
                 session_id,
                 self._scope.count(KIND, kind.SESSION, *bounds),
-                from_microseconds(first.items[0].created_at),
-                from_microseconds(last.items[0].created_at),
+                from_microseconds(first.created_at),
+                from_microseconds(last.created_at),
             )
             low = bounds[1]
 
@@ -438,11 +438,11 @@ class Memories:
         )  # fmt: skip
         accept = _accepting(where)
         primitive = self._scope.registry.by_id(KIND)
-        return self._search.search(self._scope, primitive, query, selection, check_limit(limit), to_memory, accept)
+        return self._search.search(self._scope, primitive, query, selection, check_limit(limit), _plain, accept)
 
     def _listing(self, found: Iterator[tuple[Cursor, Record]], limit: int | None) -> Listing[Memory]:
         records, place = take(found, check_limit(limit, optional=True))
-        return Listing([to_memory(record) for record in records], cursor_text(place))
+        return Listing([_plain(record) for record in records], cursor_text(place))
 
     @staticmethod
     def _selection(
@@ -462,12 +462,17 @@ class Memories:
                 equal.append((MemoryPrimitive.indexes[name], value_prefix(check_text(value, name))))
         first, behind = check_time(since, "since"), check_time(until, "until")
         absent = (kind.STATUS,) if texts.get("status") == "active" else ()
-        return Selection(KIND, kind.CREATED, equal, first, behind, reverse, absent, (kind.SESSION,))
+        return Selection(KIND, kind.CREATED, equal, first, behind, reverse, absent, apart=(kind.SESSION,))
 
 
 def _with_asked(record: Record, embeddings: bool) -> Record:
     """Drop the blobs that a resident backend hands over unasked."""
     return record if embeddings or record.blobs is None else msgspec.structs.replace(record, blobs=None)
+
+
+def _plain(record: Record) -> Memory:
+    """A memory without its embeddings, on every backend."""
+    return to_memory(_with_asked(record, False))
 
 
 def _accepting(where: dict[str, Value] | None) -> Any:

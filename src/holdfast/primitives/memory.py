@@ -1,9 +1,10 @@
 """``memory``: what an agent knows - texts with source, session, tags and the rest, found again by any of them.
 
-Records are soft-deleted: ``delete`` leaves a tombstone whose only term is the time of deletion, ``restore`` brings it
-back, ``purge`` ends it. Every index holds (value, time of creation), so lists are in order of writing and
-a time range is a part of an index; the index of sessions holds the time of the commit, whatever ``created_at`` says. A
-batch of ids is one read; ``count`` and ``exists`` read no bodies; embeddings are blobs, read only when asked for.
+Records are soft-deleted: ``delete`` leaves a tombstone whose only terms are the times of deletion and of expiry,
+``restore`` brings it back, ``purge`` ends it. Every index holds (value, time of creation), so lists are in order of
+writing and a time range is a part of an index; the index of sessions holds the time of the commit, whatever
+``created_at`` says. A batch of ids is one read; ``count`` and ``exists`` read no bodies; embeddings are blobs, read
+only when asked for.
 """
 
 from __future__ import annotations
@@ -186,7 +187,8 @@ def _fold_soft_delete(entry: SoftDelete, touched: Touched, at: Moment) -> Writte
         return {}
     body.deleted_at = at.now
     terms = ((DELETED, encode_key(at.now)),)
-    return {entry.key: write(entry.key, record, at, at.codec.encode(body), terms=terms)}
+    after = write(entry.key, record, at, at.codec.encode(body), terms=terms, expires_at=record.expires_at)
+    return {entry.key: after}
 
 
 def _fold_restore(entry: Restore, touched: Touched, at: Moment) -> Written:
@@ -196,7 +198,8 @@ def _fold_restore(entry: Restore, touched: Touched, at: Moment) -> Written:
     body = decode(record.body, MemoryBody)
     body.deleted_at = None
     terms = _timed(untimed_terms(body), record.created_at, None, at)
-    return {entry.key: write(entry.key, record, at, at.codec.encode(body), terms=terms)}
+    after = write(entry.key, record, at, at.codec.encode(body), terms=terms, expires_at=record.expires_at)
+    return {entry.key: after}
 
 
 class MemoryPrimitive(Primitive):
