@@ -49,7 +49,7 @@ class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadC
         assert (store.notes.get("a"), store.notes.get("b")) == ("four", None)
         replayed = store.replay(run.id)
         assert replayed.notes.get("a") == "four" and replayed.notes.get("b") is None
-        assert replayed.keys() == [("note", "a", False), ("note", "b", True)]
+        assert replayed.values() == [("note", "a", {"text": "four"}), ("note", "b", None)]
         assert {change.kind for change in store.changes()} == {"note", "run"}
         assert store.verify() == []
         with pytest.raises(ConflictError), store.transaction() as tx:
