@@ -1,7 +1,8 @@
 """``memory``: what an agent knows - texts with source, session, tags and the rest, found again by any of them.
 
 Records are soft-deleted: ``delete`` leaves a tombstone whose only terms are the times of deletion and of expiry,
-``restore`` brings it back, ``purge`` ends it. Every index holds (value, time of creation), so lists are in order of writing and
+``restore`` brings it back, ``purge`` ends it.
+Every index holds (value, time of creation), so lists are in order of writing and
 a time range is a part of an index; the index of sessions holds the time of the commit, whatever ``created_at`` says. A
 batch of ids is one read; ``count`` and ``exists`` read no bodies; embeddings are blobs, read only when asked for.
 """
