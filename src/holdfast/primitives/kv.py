@@ -207,7 +207,7 @@ class KeyValues:
         check_value(value, "value")
         body = self._scope.codec.encode(KeyValueBody(value, check_metadata(metadata)))
         if len(body) > BODY_BYTES_MAX:
-            raise InvalidInputError("value", f"has {len(body)} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
+            raise InvalidInputError("value", f"{len(body)} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
         return KvPut(encoded, body, (), expires_at)
 
     @staticmethod
