@@ -33,6 +33,13 @@ def check_id(value: object, field: str = "id") -> UUID:
     raise InvalidInputError(field, f"must be a UUID or its text form, not {value!r:.100}")
 
 
+def check_many(value: Any, field: str) -> Iterable[Any]:
+    """Return an iterable of things, which a single text is not."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
+    return value
+
+
 def check_version(value: object, field: str = "expected_version") -> int | None:
     """Return an expected version: None, or an int of 0 (must not exist) or more."""
     if value is None or (type(value) is int and value >= 0):

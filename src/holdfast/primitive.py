@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from holdfast.codec import decode
-from holdfast.errors import ConflictError
+from holdfast.errors import ConflictError, InvalidInputError
 from holdfast.keys import decode_key, encode_key
 from holdfast.model import EXPIRY_INDEX, Blobs, Guard, Header, Record, Term, Touched, Written
 
@@ -169,6 +169,8 @@ def expecting(kind: int, key: bytes, name: str, version: int | None, expected: A
 
         guards += (Guard(kind, key, version_is),)
     if expected is not None:
+        if type(getattr(expected, "revision", None)) is not int:
+            raise InvalidInputError("expected", f"must be a record that was read, not {type(expected).__name__}")
 
         def revision_is(record: Header | None) -> None:
             found = 0 if record is None else record.revision

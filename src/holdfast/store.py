@@ -217,6 +217,8 @@ class Space(_Commits):
     def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
         """Return what a run made, up to the commit with revision ``at``; NotFoundError if there is no such run."""
         id = self._run_id(run)
+        if at is not None and (type(at) is not int or at < 0):
+            raise InvalidInputError("at", f"must be a revision, an int of 0 or more, not {at!r}")
         replayed = self._replayed(id, at)
         scope = self._scope
         view = ViewScope(scope.space, _view_of(replayed), scope.registry, scope.codec, now=replayed.time)
@@ -242,6 +244,8 @@ class Space(_Commits):
 
     def changes(self, after: int = 0) -> Iterator[ChangeRecord]:
         """Iterate over the newest change of each key behind a revision, oldest first, up to now."""
+        if type(after) is not int or after < 0:
+            raise InvalidInputError("after", f"must be a revision, an int of 0 or more, not {after!r}")
         scope = self._scope
         view = scope.backend.view(scope.space)
         goal = view.head().sequence

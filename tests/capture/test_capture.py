@@ -56,7 +56,7 @@ def test_markdown_is_cut_at_its_headings(tmp_path):
     chunks = captured(markdown.read([tmp_path]))
     assert [chunk.source.heading for chunk in chunks] == [None, "Guide > Install", "Guide > Use"]
     assert "# not a heading" in chunks[1].content
-    assert chunks[0].metadata == {"front_matter": "title: Guide"}
+    assert chunks[0].content.startswith("---\ntitle: Guide\n---")
     assert [chunk.source.chunk_index for chunk in chunks] == [0, 1, 2]
     assert {chunk.source.total_chunks for chunk in chunks} == {3}
     assert chunks[2].source.end_line == len(GUIDE.splitlines()) + 1
@@ -64,8 +64,17 @@ def test_markdown_is_cut_at_its_headings(tmp_path):
     assert lines[chunks[1].source.start_line - 1] == "## Install"
 
 
+PIECES = ["# A", "## B", "word " * 50, "", "```", "- item", "> quote", "Title\n=====", "x", "---", "key: value"]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(["# A", "## B", "word " * 50, "", "```", "- item", "> quote", "Title\n=====", "x"])))
+@given(st.lists(st.sampled_from(PIECES)))
+    st.lists(
+        st.sampled_from(
+            ["# A", "## B", "word " * 50, "", "```", "- item", "> quote", "Title\n=====", "x", "---", "key: value"]
+        )
+    )
+)
 def test_nothing_of_a_document_is_lost_or_doubled(tmp_path, parts):
     path = tmp_path / "any.md"
     path.write_text("\n".join(parts), encoding="utf-8")
@@ -83,6 +92,45 @@ def test_a_bad_file_is_a_problem_and_the_others_go_on(tmp_path, space):
     assert "not UTF-8" in summary.problems[0].why
     with pytest.raises(holdfast.InvalidInputError, match="does not exist"):
         list(markdown.read([tmp_path / "none.md"]))
+
+
+def test_two_files_of_one_name_are_two_documents(tmp_path, space):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text(f"words of {folder}", encoding="utf-8")
+    assert sync(space, markdown.read([tmp_path / "a", tmp_path / "b"])).added == 2
+    assert space.memories.count() == 2
+
+
+def test_the_chunks_of_an_emptied_file_go_and_those_of_a_broken_one_stay(tmp_path, space):
+    path = tmp_path / "guide.md"
+    path.write_text(GUIDE, encoding="utf-8")
+    sync(space, markdown.read([path]))
+    path.write_bytes(b"\xff")
+    assert sync(space, markdown.read([path])).removed == 0
+    path.write_text("", encoding="utf-8")
+    assert sync(space, markdown.read([path])).removed == 3
+    assert space.memories.count() == 0
+
+
+def test_an_import_leaves_what_users_have_changed(tmp_path, space):
+    path = tmp_path / "guide.md"
+    path.write_text(GUIDE, encoding="utf-8")
+    sync(space, markdown.read([path]))
+    first = space.memories.list()[0]
+    space.memories.update(first.id, status="archived")
+    path.write_text(GUIDE.replace("Before any", "Ahead of any"), encoding="utf-8")
+    assert sync(space, markdown.read([path])).updated == 3  # the hash of the file has changed in all of them
+    assert space.memories.get(first.id).status == "archived"
+    assert sync(space, markdown.read([path])).unchanged == 3
+
+
+def test_a_file_name_that_is_no_text_is_a_problem(tmp_path, space):
+    try:
+        (tmp_path / "bad\udcff.md").write_text("x")
+    except OSError:
+        pytest.skip("this file system takes only text")
+    assert "not UTF-8" in sync(space, markdown.read([tmp_path])).problems[0].why
 
 
 def test_a_second_import_writes_only_what_has_changed(tmp_path, space):
@@ -143,6 +191,8 @@ def test_commits_become_memories(repository, space):
     assert commits[3].tags == ("commit", "merge")
     assert sync(space, git.read(repository.folder)).added == 4
     assert sync(space, git.read(repository.folder)).unchanged == 4
+    repository("commit", "-q", "--allow-empty", "-m", "odd \x1e message")
+    assert captured(git.read(repository.folder))[-1].content == "odd \x1e message"
     assert [memory.created_at.year for memory in space.memories.list(tags=["merge"])] == [2024]
     assert len(captured(git.read(repository.folder, limit=1))) == 1
     with pytest.raises(holdfast.InvalidInputError, match="not inside a git repository"):
@@ -193,7 +243,7 @@ def test_transcripts_become_memories(tmp_path, space):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("a\ud800"),
     lambda inner: (
         st.lists(inner) | st.dictionaries(st.sampled_from(["type", "message", "content", "text", "id"]), inner)
     ),
@@ -222,10 +272,17 @@ def test_json_lines_become_memories(space):
         {"text": "little", "colour": "red"},
         {"no": "content"},
         [1],
+        {"content": "x", "metadata": 5},
+        {"content": "x", "created_at": "2024-01-01T00:00:00"},
+        {"content": "x", "session_id": ""},
+        {"content": "x", "tags": ["\ud800"]},
+        {"content": "x", "status": "odd"},
     ]  # fmt: skip
     stream = io.BytesIO("\n".join(json.dumps(line) for line in lines).encode() + b"\n\nbroken")
     items = list(jsonl.read(stream, "in.jsonl"))
-    assert [item.where for item in items if isinstance(item, Problem)] == ["in.jsonl:3", "in.jsonl:4", "in.jsonl:6"]
+    assert [item.where for item in items if isinstance(item, Problem)] == [
+        f"in.jsonl:{number}" for number in (3, 4, 5, 6, 7, 8, 9, 11)
+    ]
     assert sync(space, items).added == 2
     whole = space.memories.get(UUID("0190163d-8694-739b-aea5-966c26f8ad91"))
     assert (whole.source, whole.tags, whole.metadata) == (holdfast.Custom("n"), ("a",), {"k": 1})

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.capture.item import Captured, Item, Problem, Skipped, clean, identity, parse
+from holdfast.capture.item import Captured, Item, Problem, Skipped, clean, identity, parse, tidy
 from holdfast.errors import InvalidInputError
 from holdfast.primitives.source import AgentResponse, Custom, HookDescription, Import, MemorySource
 
@@ -52,10 +52,11 @@ def _lines(stream: Any, file: Path) -> Iterator[Item]:
         if not isinstance(data, dict):
             yield Problem(f"{file}:{number}", "is no JSON object")
             continue
-        yield from _items(data, file, number)
+        surrogates = b"\\ud" in line.lower()
+        yield from _items(tidy(data) if surrogates else data, file, number, replaced=surrogates)
 
 
-def _items(data: dict[str, Any], file: Path, number: int) -> Iterator[Item]:
+def _items(data: dict[str, Any], file: Path, number: int, *, replaced: bool) -> Iterator[Item]:
     kind = _text(data, "type") or "(no type)"
     parts = list(_parts(kind, data))
     if not parts:
@@ -63,6 +64,8 @@ def _items(data: dict[str, Any], file: Path, number: int) -> Iterator[Item]:
         return
     session = _text(data, "sessionId") or file.stem
     notes = _notes(data)
+    if replaced:
+        notes["replaced_characters"] = True
     for index, (content, source, tags, more) in enumerate(parts):
         metadata = {**notes, **more}
         text = clean(content, metadata)

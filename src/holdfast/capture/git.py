@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,9 @@ from holdfast.capture.item import Captured, Item, Problem, clean, identity
 from holdfast.errors import InvalidInputError, UnsupportedError
 from holdfast.primitives.source import Import
 
-_FORMAT = "%x1e%H%x00%P%x00%at%x00%an%x00%ae%x00%B%x00"
+_MARK = b"\x1e\x00\x1e"
+"""Stands before each commit. Neither a message nor a file name can hold a NUL, so nothing else can look like it."""
+_FORMAT = "%x1e%x00%x1e%H%x00%P%x00%at%x00%an%x00%ae%x00%B%x00"
 _ACTIONS = {"A": "added", "M": "modified", "D": "deleted", "T": "type changed", "R": "renamed", "C": "copied"}
 FILES_SHOWN = 200
 _BLOCK_BYTES = 1 << 16
@@ -42,17 +45,14 @@ def read(path: Path | str, *, since: str | None = None, limit: int | None = None
         arguments.append(f"--since={since}")
     if limit is not None:
         arguments.append(f"--max-count={int(limit)}")
-    process = subprocess.Popen(
-        [*_command(folder), *arguments, "HEAD", "--"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-    )
-    assert process.stdout is not None and process.stderr is not None
-    with process:
-        for record in _records(process.stdout):
-            yield _commit(record)
-        failure = process.stderr.read().decode(errors="replace").strip()
+    with tempfile.TemporaryFile() as errors:  # a pipe that nobody empties could fill, and stop git
+        command = [*_command(folder), *arguments, "HEAD", "--"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=_environment()) as process:
+            assert process.stdout is not None
+            for record in _records(process.stdout):
+                yield _commit(record)
+        errors.seek(0)
+        failure = errors.read().decode(errors="replace").strip()
     if process.returncode:
         yield Problem(str(folder), failure or f"git ended with {process.returncode}")
 
@@ -78,7 +78,7 @@ def _records(stream: IO[bytes]) -> Iterator[bytes]:
     """Cut the output at the record separators."""
     rest = b""
     while block := stream.read(_BLOCK_BYTES):
-        *whole, rest = (rest + block).split(b"\x1e")
+        *whole, rest = (rest + block).split(_MARK)
         yield from (record for record in whole if record.strip(b"\0\n"))
     if rest.strip(b"\0\n"):
         yield rest
@@ -107,7 +107,7 @@ def _commit(record: bytes) -> Item:
         content=content,
         source=Import("git", commit),
         tags=("commit", "merge") if len(parents) > 1 else ("commit",),
-        created_at=datetime.fromtimestamp(int(fields[2]), UTC),
+        created_at=_time(fields[2]),
         metadata={
             "commit": commit,
             "author": name,
@@ -130,3 +130,11 @@ def _files(listing: bytes) -> list[dict[str, str]]:
         files.append({"action": _ACTIONS.get(letter, letter), "path": path})
         place += 3 if moved else 2
     return files
+
+
+def _time(seconds: bytes) -> datetime | None:
+    """Return the author date; None for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -57,7 +57,13 @@ class Skipped(msgspec.Struct, frozen=True):
     kind: str
 
 
-Item: TypeAlias = Captured | Problem | Skipped
+class Complete(msgspec.Struct, frozen=True):
+    """A document was read to its end: chunks of it that were not given are gone."""
+
+    document: str
+
+
+Item: TypeAlias = Captured | Problem | Skipped | Complete
 
 
 def identity(*parts: object) -> UUID:
@@ -90,3 +96,19 @@ def parse(line: bytes) -> Any:
             return json.loads(line)
         except RecursionError as error:
             raise ValueError("is nested too deeply") from error
+
+
+def shown(text: str) -> str:
+    """Return a text of the system (a file name, say) so that it can be written down."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def tidy(value: Any) -> Any:
+    """Return a value of JSON with every lone surrogate replaced, at every depth."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [tidy(item) for item in value]
+    if isinstance(value, dict):
+        return {tidy(key): tidy(item) for key, item in value.items()}
+    return value

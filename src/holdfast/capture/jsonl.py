@@ -12,8 +12,9 @@ from typing import IO, Any
 import msgspec
 
 from holdfast.capture.item import Captured, Item, Problem, clean, identity, parse
-from holdfast.codec import check_value
 from holdfast.errors import InvalidInputError
+from holdfast.inputs import check_metadata
+from holdfast.primitives.memories import check_new
 
 _FIELDS = frozenset(Captured.__struct_fields__) - {"content"}
 _IGNORED = {"version", "revision", "updated_at", "word_count", "embeddings", "deleted_at", "expires_at"}
@@ -37,7 +38,7 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[Item]:
             where = f"{name}:{number}"
             try:
                 yield _item(line, name)
-            except (msgspec.MsgspecError, InvalidInputError, UnicodeError, ValueError, RecursionError) as error:
+            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
                 yield Problem(where, str(error))
 
 
@@ -51,11 +52,12 @@ def _item(line: bytes, name: str) -> Captured:
     given: dict[str, Any] = {key: data.pop(key) for key in list(data) if key in _FIELDS and data[key] is not None}
     for key in _IGNORED | _FIELDS:
         data.pop(key, None)
-    metadata: dict[str, Any] = {**data, **given.pop("metadata", {})}
+    metadata: dict[str, Any] = {**data, **check_metadata(given.pop("metadata", {}))}
     content = clean(text, metadata)
-    check_value(metadata, "metadata")
     if "id" not in given:  # a line that was not exported is known by where it came from
         given["id"] = str(identity("jsonl", Path(name).name, content))
         given.setdefault("source", {"type": "import", "origin": "jsonl", "reference": Path(name).name})
     given.setdefault("source", None)
-    return msgspec.convert({**given, "content": content, "metadata": metadata}, Captured)
+    item = msgspec.convert({**given, "content": content, "metadata": metadata}, Captured)
+    check_new(item.to_new())
+    return item

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast.capture.item import Captured, Item, Problem, identity
+from holdfast.capture.item import Captured, Complete, Item, Problem, clean, identity, shown
 from holdfast.errors import InvalidInputError, UnsupportedError
 from holdfast.primitives.source import DocumentChunk
 
@@ -23,6 +24,7 @@ SUFFIXES = (".md", ".markdown")
 SKIPPED_FOLDERS = ("node_modules", "__pycache__")
 WORDS_MAX = 400
 WORDS_MIN = 20
+_FRONT_MATTER_LINE = re.compile(r"\s|#|-|[\w\"'.-]+\s*:")
 
 
 class Section(msgspec.Struct):
@@ -34,7 +36,8 @@ class Section(msgspec.Struct):
 
 
 def read(paths: Iterable[Path | str]) -> Iterator[Item]:
-    """Read files and folders. The file path of a chunk is relative to the folder that was given, in POSIX form.
+    """Read files and folders. A file is called by its path relative to the working folder where it stands below that,
+    else by its whole path, so that two files never have one name.
 
     Raises InvalidInputError if a path does not exist; UnsupportedError without markdown-it-py.
     """
@@ -48,28 +51,43 @@ def read(paths: Iterable[Path | str]) -> Iterator[Item]:
         root = Path(given)
         if not root.exists():
             raise InvalidInputError("path", f"{root} does not exist")
-        if root.is_file():
-            yield from read_file(root, root.name if root.is_absolute() else root.as_posix(), parser)
-        else:
-            for path in _files_below(root):
-                yield from read_file(path, path.relative_to(root).as_posix(), parser)
+        for found in [root] if root.is_file() else _files_below(root):
+            if isinstance(found, Problem):
+                yield found
+            else:
+                yield from read_file(found, parser)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root, followlinks=False):
+def _files_below(root: Path) -> Iterator[Path | Problem]:
+    refused: list[OSError] = []
+    for folder, folders, files in os.walk(root, followlinks=False, onerror=refused.append):
         folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in SKIPPED_FOLDERS)
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES):
                 yield Path(folder, name)
+    for error in refused:
+        yield Problem(shown(str(error.filename)), error.strerror or str(error))
 
 
-def read_file(path: Path, name: str, parser: Any) -> Iterator[Item]:
-    """Read one file; ``name`` is what the chunks call it."""
+def name_of(path: Path) -> str:
+    """Return what the chunks call a file: its path below the working folder, or its whole path; POSIX form."""
+    whole = path.resolve()
+    below = Path.cwd().resolve()
+    return (whole.relative_to(below) if whole.is_relative_to(below) else whole).as_posix()
+
+
+def read_file(path: Path, parser: Any) -> Iterator[Item]:
+    """Read one file; it ends with a Complete, so that chunks which are gone can be told from a file that failed."""
+    name = name_of(path)
     try:
+        name.encode()
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
     except OSError as error:
         yield Problem(str(path), error.strerror or str(error))
+        return
+    except UnicodeEncodeError:
+        yield Problem(shown(str(path)), "has a name that is not UTF-8")
         return
     except UnicodeDecodeError as error:
         yield Problem(str(path), f"is not UTF-8 (byte {error.start})")
@@ -77,13 +95,13 @@ def read_file(path: Path, name: str, parser: Any) -> Iterator[Item]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     body_start = _front_matter_lines(lines)
     sections = split(lines, body_start, parser)
-    front_matter = "\n".join(lines[1 : body_start - 1]) if body_start else None
-    if not sections and front_matter:
-        sections = [Section(0, body_start, None)]
+    if body_start and sections and sections[0].start == body_start:
+        sections[0].start = 0  # the front matter is part of the first chunk, so that it can be found
+    elif body_start:
+        sections.insert(0, Section(0, body_start, None))
     digest = hashlib.sha256(data).hexdigest()
     starts_chars, starts_words = _offsets(lines)
     for index, section in enumerate(sections):
-        content = "\n".join(lines[section.start : section.end]).strip("\n")
         source = DocumentChunk(
             name,
             index,
@@ -95,15 +113,16 @@ def read_file(path: Path, name: str, parser: Any) -> Iterator[Item]:
             section.heading,
             digest,
         )
-        metadata: dict[str, Any] = {"front_matter": front_matter} if front_matter and index == 0 else {}
+        notes: dict[str, Any] = {}
         yield Captured(
             id=identity("markdown", name, index),
-            content=content,
+            content=clean("\n".join(lines[section.start : section.end]).strip("\n"), notes),
             source=source,
             tags=("document",),
             file_path=name,
-            metadata=metadata,
+            metadata=notes,
         )
+    yield Complete(name)
 
 
 def split(lines: list[str], body_start: int, parser: Any) -> list[Section]:
@@ -164,11 +183,13 @@ def _fits(lines: list[str], first: Section, second: Section) -> bool:
 
 def _front_matter_lines(lines: list[str]) -> int:
     """Return how many lines a front matter block takes, with its fences; 0 if there is none."""
-    if not lines or lines[0].strip() != "---":
+    if lines[0].strip() != "---":
         return 0
     for number, line in enumerate(lines[1:], 2):
         if line.strip() in ("---", "..."):
             return number
+        if line.strip() and not _FRONT_MATTER_LINE.match(line):
+            return 0  # a rule at the top of a page, and no front matter
     return 0
 
 

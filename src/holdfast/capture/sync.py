@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
-from holdfast.capture.item import Captured, Item, Problem, Skipped
+from holdfast.capture.item import Captured, Complete, Item, Problem, Skipped
 from holdfast.primitives.memories import Memory
 from holdfast.primitives.source import DocumentChunk
 
 BATCH_SIZE = 500
+_KEPT = ("status", "branch", "superseded_by", "derived_from")
+"""What users change and sources do not know: an import leaves it as it is."""
 
 
 class Summary(msgspec.Struct):
@@ -63,16 +65,18 @@ def sync(
     for document, group in groupby(items, key=_document):
         if document is not None:
             write()
-            chunks = [one for one in group if isinstance(one, Captured)]
+            whole = list(group)
+            chunks = [one for one in whole if isinstance(one, Captured)]
             summary.read += len(chunks)
-            _write_document(space, document, chunks, summary, dry_run)
+            complete = any(isinstance(one, Complete) for one in whole)
+            _write_document(space, document, chunks, summary, dry_run, complete)
             continue
         for item in group:
             if isinstance(item, Problem):
                 summary.problems.append(item)
             elif isinstance(item, Skipped):
                 summary.skipped[item.kind] += 1
-            else:
+            elif isinstance(item, Captured):
                 summary.read += 1
                 batch.append(item)
                 if len(batch) >= batch_size:
@@ -82,7 +86,9 @@ def sync(
 
 
 def _document(item: Item) -> str | None:
-    """The document that an item is a chunk of, if it is one."""
+    """The document that an item belongs to, if it does."""
+    if isinstance(item, Complete):
+        return item.document
     is_chunk = isinstance(item, Captured) and isinstance(item.source, DocumentChunk)
     return item.file_path if is_chunk and isinstance(item, Captured) else None
 
@@ -96,14 +102,16 @@ def _write(space: Any, batch: list[Captured], summary: Summary, dry_run: bool) -
         space.memories.store_many([item.to_new() for item in changed])
 
 
-def _write_document(space: Any, document: str, chunks: list[Captured], summary: Summary, dry_run: bool) -> None:
+def _write_document(
+    space: Any, document: str, chunks: list[Captured], summary: Summary, dry_run: bool, complete: bool
+) -> None:
     def change(tx: Any) -> Summary:
         counted = Summary()
         found = tx.memories.get_batch([chunk.id for chunk in chunks], deleted=True)
         changed = _changed(chunks, found, counted)
         kept = {chunk.id for chunk in chunks}
         stored = tx.memories.list(file_path=document, source="document_chunk", limit=None)
-        gone = [memory.id for memory in stored if memory.id not in kept]
+        gone = [memory.id for memory in stored if memory.id not in kept and complete]
         counted.removed = len(gone)
         if not dry_run:
             tx.memories.store_many([chunk.to_new() for chunk in changed])
@@ -121,15 +129,15 @@ def _changed(items: list[Captured], found: list[Memory | None], summary: Summary
     for item, memory in zip(items, found, strict=True):
         if memory is None:
             summary.added += 1
+            changed.append(item)
         elif memory.deleted_at is None and _same(item, memory):
             summary.unchanged += 1
-            continue
         else:
             summary.updated += 1
-        changed.append(item)
+            changed.append(msgspec.structs.replace(item, **{name: getattr(memory, name) for name in _KEPT}))
     return changed
 
 
 def _same(item: Captured, memory: Memory) -> bool:
-    names = set(Captured.__struct_fields__) - {"id", "created_at"}
+    names = set(Captured.__struct_fields__) - {"id", "created_at", *_KEPT}
     return all(getattr(item, name) == getattr(memory, name) for name in names)

@@ -21,7 +21,7 @@ import msgspec
 from holdfast.codec import Value, canonical, check_text, check_value, decode, from_microseconds
 from holdfast.entry_types import EVENT_APPEND, PRIMITIVE_IDS
 from holdfast.errors import InvalidInputError
-from holdfast.inputs import check_key, check_metadata, check_time
+from holdfast.inputs import check_key, check_many, check_metadata, check_time
 from holdfast.keys import decode_key, encode_key, key_range_prefix
 from holdfast.model import Record, Touched, Written
 from holdfast.primitive import EntryType, Moment, Payload, Primitive, write
@@ -145,7 +145,7 @@ class Events:
     def append_many(self, stream: str, events: list[dict[str, Any]]) -> list[Event] | Pending[list[Event]]:
         """Append many events, each a dict with ``data`` and perhaps ``type`` and ``metadata``, in one commit."""
         entries = []
-        for place, event in enumerate(events):
+        for place, event in enumerate(check_many(events, "events")):
             field = f"events[{place}]"
             if type(event) is not dict or not event.keys() <= {"data", "type", "metadata"} or "data" not in event:
                 raise InvalidInputError(field, "must be a dict with 'data' and perhaps 'type' and 'metadata'")
@@ -192,6 +192,8 @@ class Events:
 
     def get(self, stream: str, sequence: int) -> Event | None:
         """Return one event, or None."""
+        if sequence.__class__ is not int or sequence < 0:
+            raise InvalidInputError("sequence", f"must be an int of 0 or more, not {sequence!r}")
         record = self._scope.read_one(KIND, check_key(stream, "stream") + encode_key(sequence))
         return None if record is None else _shown(record)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from holdfast.codec import Value, check_value, decode, from_microseconds
+from holdfast.codec import BODY_BYTES_MAX, Value, check_text, check_value, decode, from_microseconds
 from holdfast.entry_types import KV_DELETE, KV_PUT, PRIMITIVE_IDS
 from holdfast.errors import InvalidInputError, NotFoundError
-from holdfast.inputs import check_expiry, check_key, check_metadata, check_version
+from holdfast.inputs import check_expiry, check_key, check_many, check_metadata, check_version
 from holdfast.keys import decode_key, str_prefix_range
 from holdfast.model import Guard, Record, Written
 from holdfast.primitive import Delete, Primitive, Put, delete_entry, expecting, put_entry
@@ -156,7 +156,7 @@ class KeyValues:
 
     def get_many(self, keys: Iterable[str], default: Any = None) -> list[Any]:
         """Return the values of many keys, in order, ``default`` for what is not there; one round trip."""
-        encoded = [check_key(key, f"keys[{place}]") for place, key in enumerate(keys)]
+        encoded = [check_key(key, f"keys[{place}]") for place, key in enumerate(check_many(keys, "keys"))]
         records = self._scope.read(KIND, encoded)
         return [default if record is None else decode(record.body, KeyValueBody).value for record in records]
 
@@ -177,7 +177,7 @@ class KeyValues:
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove many values in one commit; return how many there were."""
-        entries = [KvDelete(check_key(key, f"keys[{place}]")) for place, key in enumerate(keys)]
+        entries = [KvDelete(check_key(key, f"keys[{place}]")) for place, key in enumerate(check_many(keys, "keys"))]
         if not entries:
             return 0
         return self._scope.write(list(entries), lambda outcomes: sum(bool(outcome) for outcome in outcomes))
@@ -186,14 +186,14 @@ class KeyValues:
         self, prefix: str = "", *, limit: int = 100, after: str | None = None, reverse: bool = False
     ) -> Listing[KeyValue]:
         """Return a page of values in the order of their keys (by code point), those that start with ``prefix``."""
-        low, high = str_prefix_range(prefix)
+        low, high = str_prefix_range(check_text(prefix, "prefix", empty_allowed=True))
         found = self._scope.scan(KIND, None, low, high, after=cursor_place(after), reverse=reverse)
         records, place = take(found, check_limit(limit))
         return Listing([_shown(record) for record in records], cursor_text(place))
 
     def keys(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Listing[str]:
         """Return a page of keys in order; reads no values."""
-        low, high = str_prefix_range(prefix)
+        low, high = str_prefix_range(check_text(prefix, "prefix", empty_allowed=True))
         found = self._scope.scan(KIND, None, low, high, after=cursor_place(after), want="headers")
         headers, place = take(found, check_limit(limit))
         return Listing([_key_of(header) for header in headers], cursor_text(place))
@@ -206,6 +206,8 @@ class KeyValues:
         encoded = check_key(key, "key")
         check_value(value, "value")
         body = self._scope.codec.encode(KeyValueBody(value, check_metadata(metadata)))
+        if len(body) > BODY_BYTES_MAX:
+            raise InvalidInputError("value", f"{len(body)} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
         return KvPut(encoded, body, (), expires_at)
 
     @staticmethod

@@ -17,6 +17,7 @@ from holdfast.inputs import (
     check_choice,
     check_expiry,
     check_id,
+    check_many,
     check_metadata,
     check_optional_text,
     check_time,
@@ -148,9 +149,18 @@ _CHECKS: dict[str, Any] = {
     "file_path": check_optional_text,
     "group": check_optional_text,
     "superseded_by": lambda value, field: None if value is None else check_id(value, field),
-    "derived_from": lambda value, field: tuple(check_id(one, f"{field}[{n}]") for n, one in enumerate(value)),
+    "derived_from": lambda value, field: tuple(
+        check_id(one, f"{field}[{n}]") for n, one in enumerate(check_many(value, field))
+    ),
     "metadata": check_metadata,
 }
+
+
+def check_new(new: NewMemory, path: str = "") -> dict[str, Any]:
+    """Return the checked fields of a body; InvalidInputError names the first that is wrong, times included."""
+    for name in ("created_at", "expires_at"):
+        check_time(getattr(new, name), path + name)
+    return {name: check(getattr(new, name), path + name) for name, check in _CHECKS.items()}
 
 
 class Memories:
@@ -219,7 +229,7 @@ class Memories:
     def store_many(self, memories: Iterable[NewMemory]) -> list[Memory]:
         """Create or replace many memories in one commit, in order."""
         entries = []
-        for place, new in enumerate(memories):
+        for place, new in enumerate(check_many(memories, "memories")):
             path = f"memories[{place}]."
             if not isinstance(new, NewMemory):
                 raise InvalidInputError(path[:-1], f"must be a NewMemory, not {type(new).__name__}")
@@ -311,7 +321,7 @@ class Memories:
         self, ids: Iterable[UUID | str], *, embeddings: bool = False, deleted: bool = False
     ) -> list[Memory | None]:
         """Return memories in the order of their ids, None for what is not there; one round trip."""
-        keys = [check_id(id, f"ids[{place}]").bytes for place, id in enumerate(ids)]
+        keys = [check_id(id, f"ids[{place}]").bytes for place, id in enumerate(check_many(ids, "ids"))]
         found = []
         for record in self._scope.read(KIND, keys, "blobs" if embeddings else "records"):
             hidden = record is None or (not deleted and kind.is_tombstone(record))
@@ -457,6 +467,8 @@ class Memories:
         equal = [(kind.TAG, value_prefix(tag)) for tag in check_words(tags, "tags")]
         if source is not None:
             equal.append((kind.SOURCE, value_prefix(check_choice(source, "source", SOURCE_TYPES))))
+        if texts.get("status") is not None:
+            check_choice(texts["status"], "status", kind.STATUSES)
         for name, value in texts.items():
             if value is not None and not (name == "status" and value == "active"):
                 equal.append((MemoryPrimitive.indexes[name], value_prefix(check_text(value, name))))

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from holdfast.codec import Value, check_text
+from holdfast.codec import Value, check_text, check_value
 from holdfast.errors import InvalidInputError
 
 
@@ -69,6 +69,8 @@ def check_source(source: object) -> MemorySource | None:
     if not isinstance(source, _CLASSES):
         names = ", ".join(one.__name__ for one in _CLASSES)
         raise InvalidInputError("source", f"must be one of {names}, not {type(source).__name__}")
+    if isinstance(source, Custom):
+        check_value(source.data, "source.data")
     try:
         msgspec.convert(msgspec.to_builtins(source), type(source))
     except (msgspec.ValidationError, TypeError) as error:
