@@ -69,12 +69,6 @@ PIECES = ["# A", "## B", "word " * 50, "", "```", "- item", "> quote", "Title\n=
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(PIECES)))
-    st.lists(
-        st.sampled_from(
-            ["# A", "## B", "word " * 50, "", "```", "- item", "> quote", "Title\n=====", "x", "---", "key: value"]
-        )
-    )
-)
 def test_nothing_of_a_document_is_lost_or_doubled(tmp_path, parts):
     path = tmp_path / "any.md"
     path.write_text("\n".join(parts), encoding="utf-8")
