@@ -16,3 +16,9 @@ def test_ids_rise_even_when_the_clock_stands_or_goes_back(monkeypatch):
 def test_randomness_keeps_to_its_size():
     assert len(clock.random_token(7)) == 7 and clock.random_token(16) != clock.random_token(16)
     assert all(0 <= clock.jitter(0.5) <= 0.5 for _ in range(100))
+
+
+def test_a_forked_child_does_not_wait_for_a_lock_of_its_parent():
+    clock._id_lock.acquire()
+    clock._after_fork_in_child()
+    assert clock.new_id() < clock.new_id()

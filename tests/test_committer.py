@@ -343,3 +343,41 @@ def test_what_was_read_in_the_same_group_is_still_true(store):
     reads = ReadSet(1, {(RAW, b"a"): 1}, [], [])
     tickets = group(store, batch(put(store, b"b")), batch(put(store, b"c"), reads=reads), batch(put(store, b"d")))
     assert errors(tickets) == [None] * 3
+
+
+def test_an_answer_that_cannot_be_delivered_does_not_stop_the_others(store):
+    committer, told = store._backend.committer, []
+
+    def deaf(ticket):
+        raise RuntimeError("nobody listens")
+
+    first, second = batch(put(store, b"a", 1)), batch(put(store, b"b", 1))
+    committer.submit(first, deaf)
+    committer.submit(second, told.append)
+    committer.lead()
+    assert [type(ticket.error) for ticket in told] == [RuntimeError]
+    assert committer.commit(batch(put(store, b"c", 1))).receipt.sequence == 3
+
+
+def test_a_worker_that_is_interrupted_hands_the_lead_to_a_thread(store):
+    committer = store._backend.committer
+    begin, done = committer._begin_step, []
+
+    def follow():
+        done.append(committer.commit(batch(put(store, b"b", 1))).receipt.sequence)
+
+    follower = threading.Thread(target=follow)
+
+    def interrupted(durability):
+        committer._begin_step = begin
+        follower.start()
+        while not committer._waiting:
+            pass
+        raise KeyboardInterrupt
+
+    committer._begin_step = interrupted
+    committer.submit(batch(put(store, b"a", 1)), lambda ticket: None)
+    with pytest.raises(KeyboardInterrupt):
+        committer.lead()
+    follower.join()
+    assert len(done) == 1

@@ -70,19 +70,13 @@ def replay(view: View, registry: PrimitiveRegistry, codec: Any, run: bytes, at: 
                     f"the journal of run {run.hex()} lacks what revision {row.revision} was folded upon "
                     f"({primitive.name} {primitive.key_text(key)})"
                 )
-            touched[key] = _unless_expired(state[primitive.id, key], row.time)
+            touched[key] = state[primitive.id, key]  # what had expired is None in the bases
         for key, record in entry_type.fold(payload, touched, Moment(row.revision, row.time, codec)).items():
             before = touched.get(key)
             if record is not None and record.blobs is None and before is not None and before.blobs is not None:
                 record = msgspec.structs.replace(record, blobs=before.blobs)  # kept, as in the live commit
             state[primitive.id, key] = written[primitive.id, key] = record
     return Replayed(_tables_of(written, max(commits, default=0), time), written, len(commits), entries, time, unknown)
-
-
-def _unless_expired(record: Record | None, now: int) -> Record | None:
-    if record is not None and record.expires_at is not None and record.expires_at <= now:
-        return None
-    return record
 
 
 def _tables_of(written: dict[tuple[int, bytes], Record | None], sequence: int, time: int) -> SpaceTables:

@@ -120,6 +120,12 @@ def rows(connection: Connection, statement: str, values: tuple[Any, ...] = ()) -
     return list(connection.execute(statement, values))
 
 
+def roll_back(connection: Connection) -> None:
+    """End a transaction that was not committed, if there is one."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
 def bound_list(values: tuple[bytes, ...]) -> Any:
     """Return a parameter for ``IN carray(?)``: many byte strings as one bound value."""
     return apsw.carray(values)

@@ -620,3 +620,28 @@ def test_a_batch_of_unknown_entries_is_refused_alone(store):
         store._backend.committer.commit(Batch("default", [object()], "strict"))
     commit(store, put(store, b"k"))
     assert view(store).count(RAW) == 1
+
+
+def test_verify_tells_what_sqlite_finds(tmp_path):
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.kv.put("a", 1)
+    connection = apsw.Connection(str(tmp_path / "store.db"))
+    connection.pragma("writable_schema", 1)
+    connection.execute("DELETE FROM sqlite_schema WHERE name = 'tombstones_by_revision'")
+    connection.close()
+    with holdfast.open(tmp_path / "store.db", read_only=True) as store:
+        assert any(line.startswith("SQLite: ") for line in store.verify())
+
+
+def test_a_commit_that_the_medium_turns_into_a_rollback_is_told_and_poisons_the_writer(tmp_path):
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.kv.put("a", 1)
+        store._backend._writer.set_commit_hook(lambda: True)
+        with pytest.raises(holdfast.StorageError):
+            store.kv.put("a", 2)
+        assert store.kv.get("a") == 1
+        with pytest.raises(holdfast.PoisonedError, match="open it again"):
+            store.kv.put("a", 3)
+        assert store.kv.get("a") == 1
+    with holdfast.open(tmp_path / "store.db") as store:
+        assert store.kv.put("a", 4).version == 2

@@ -150,3 +150,16 @@ def test_the_head_must_fit_the_last_event(store, space):
     space.events.append("s", 1)
     tamper(store, space, encode_key("s"), space._scope.codec.encode(HeadBody(1, GENESIS)))
     assert "head" in space.events.verify("s").error
+
+
+def test_an_append_while_a_stream_is_verified_is_no_fault(space, monkeypatch):
+    events = space.events
+    events.append("s", 1)
+    listed = events._events
+
+    def overtaken(key):
+        events.append("s", 2)
+        return listed(key)
+
+    monkeypatch.setattr(events, "_events", overtaken)
+    assert events.verify("s") == holdfast.Verification(True, 2)

@@ -308,3 +308,10 @@ def test_memories_inside_a_transaction(space):
         with pytest.raises(holdfast.UnsupportedError, match="inside a transaction"):
             tx.memories.search("x")
     assert contents(space.memories.list()) == ["changed"]
+
+
+def test_an_update_of_nothing_folds_to_nothing(space):
+    from holdfast.primitives.memory import MemoryChanges, Update
+
+    changes = space._scope.codec.encode(MemoryChanges(content="x"))
+    assert space._scope.write([Update(uuid4().bytes, changes)], list) == [{}]

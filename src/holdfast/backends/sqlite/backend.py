@@ -28,7 +28,15 @@ from holdfast.errors import ClosedError, HoldfastError, InitError, PermissionDen
 from holdfast.log.files import make_directories, sync_directory
 from holdfast.model import Durability
 from holdfast.registry import PrimitiveRegistry
-from holdfast.sqlite_library import Connection, connect, foreign_errors, library_version, require_library, rows
+from holdfast.sqlite_library import (
+    Connection,
+    connect,
+    foreign_errors,
+    library_version,
+    require_library,
+    roll_back,
+    rows,
+)
 from holdfast.text_index import TEXT_TABLES, FtsIndex
 
 FLUSH_SECONDS = 0.5
@@ -134,8 +142,7 @@ class SqliteBackend:
 
             yield SqliteView(query, space, found[0][0] if found else 0)
         finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            roll_back(connection)
             self._give_back(connection)
 
     def _query(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -161,13 +168,10 @@ class SqliteBackend:
 
     def _space_id(self, space: str) -> int:
         """Return the number of a space, 0 if it has no commit yet; numbers are never used again, so they are kept."""
-        number = self._space_ids.get(space)
-        if number is None:
-            found = self._query("SELECT id FROM spaces WHERE name = ?", (space,))
-            if not found:
-                return 0
-            number = self._space_ids[space] = found[0][0]
-        return number
+        found = self._query("SELECT id FROM spaces WHERE name = ?", (space,))
+        if found:
+            self._space_ids[space] = found[0][0]
+        return self._space_ids.get(space, 0)
 
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""
@@ -205,8 +209,8 @@ class SqliteBackend:
                     self._synchronous = synchronous
                 self._writer.execute("BEGIN IMMEDIATE")
         except BaseException:
-            if not self._closed and self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if not self._closed:
+                roll_back(self._writer)
             self._write_lock.release()
             raise
 
@@ -218,8 +222,7 @@ class SqliteBackend:
                 change(self._writer)
                 self._writer.execute("COMMIT")
         finally:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            roll_back(self._writer)
             self._write_lock.release()
 
     def text_index(self) -> FtsIndex:
@@ -246,8 +249,7 @@ class SqliteBackend:
             self._poisoned = True
             raise
         finally:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            roll_back(self._writer)
             self._write_lock.release()
 
     def _raise_background_error(self) -> None:

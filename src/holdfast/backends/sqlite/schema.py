@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holdfast.errors import FormatError, InitError
-from holdfast.sqlite_library import Connection
+from holdfast.sqlite_library import Connection, roll_back
 
 APPLICATION_ID = 0x484F4C44
 FORMAT_VERSION = 1
@@ -82,8 +82,7 @@ def prepare(connection: Connection, path: str, more_tables: str, *, read_only: b
             connection.pragma("user_version", FORMAT_VERSION)
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        roll_back(connection)
     check(connection, path)
 
 

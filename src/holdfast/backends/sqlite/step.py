@@ -110,9 +110,8 @@ class SqliteStep:
         return self._witness is not None
 
     def _finish(self) -> None:
-        if not self._over:
-            self._over = True
-            self._end(self._trusted)
+        self._over = True
+        self._end(self._trusted)
 
     def _was_committed(self, space: str, token: bytes) -> bool:
         rows = self.query("SELECT token FROM spaces WHERE name = ?", (space,))
