@@ -645,3 +645,15 @@ def test_a_commit_that_the_medium_turns_into_a_rollback_is_told_and_poisons_the_
         assert store.kv.get("a") == 1
     with holdfast.open(tmp_path / "store.db") as store:
         assert store.kv.put("a", 4).version == 2
+
+
+def test_of_two_that_make_a_store_at_once_the_second_finds_it_made(tmp_path, monkeypatch):
+    from holdfast.backends.sqlite import schema
+
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.kv.put("a", 1)
+    answers = [True, False]  # empty when it was opened, made by another process when the lock was got
+    monkeypatch.setattr(schema, "_is_empty", lambda connection: answers.pop(0))
+    with holdfast.open(tmp_path / "store.db") as store:
+        assert store.kv.get("a") == 1
+    assert answers == []
