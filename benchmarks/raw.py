@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 import time
@@ -43,9 +44,14 @@ def copy_of(path: Path, name: str) -> Path:
     return target
 
 
+def _patience(_: int) -> bool:
+    time.sleep(random.uniform(0.001, 0.003))
+    return True
+
+
 def connect(path: Path, *, strict: bool) -> apsw.Connection:
     connection = apsw.Connection(str(path), statementcachesize=100)
-    connection.set_busy_timeout(60_000)
+    connection.set_busy_handler(_patience)  # short polls, as Holdfast's own: SQLite's longer sleeps would be unfair
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full" if strict else "normal")
     connection.pragma("cache_size", -16 * 1024)

@@ -141,6 +141,11 @@ def _encode_bytes(part: bytes) -> bytes:
     return b"@%b\0\1" % part.replace(b"\0", b"\0\xff")
 
 
+def uuid_of(data: bytes) -> UUID:
+    """The UUID of 16 bytes; for keys that are nothing but an id."""
+    return _uuid(b"\xc4\x10" + data)
+
+
 def _encode_uuid(part: UUID) -> bytes:
     return b"P" + part.bytes
 

@@ -7,8 +7,6 @@ connections write (sqlite.org/wal.html, "The WAL-Reset Bug"), and are refused. K
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import apsw
@@ -79,13 +77,23 @@ def _patience(busy_seconds: float) -> Any:
     return wait
 
 
-@contextmanager
-def foreign_errors(path: str, *, opening: bool = False, writing: bool = False) -> Iterator[None]:
-    """Map what SQLite raises to errors of ours, with the original as cause."""
-    try:
-        yield
-    except apsw.Error as error:
-        raise mapped(error, path, opening=opening, writing=writing) from error
+class foreign_errors:
+    """A block in which SQLite's errors become ours, with the original as cause. A class, as it stands on hot paths."""
+
+    __slots__ = ("_opening", "_path", "_writing")
+
+    def __init__(self, path: str, *, opening: bool = False, writing: bool = False) -> None:
+        self._path = path
+        self._opening = opening
+        self._writing = writing
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raise the error of ours."""
+        if isinstance(error, apsw.Error):
+            raise mapped(error, self._path, opening=self._opening, writing=self._writing) from error
 
 
 def mapped(error: apsw.Error, path: str, *, opening: bool = False, writing: bool = False) -> Exception:

@@ -24,7 +24,7 @@ from holdfast.inputs import (
     check_version,
     check_words,
 )
-from holdfast.keys import key_range_prefix
+from holdfast.keys import key_range_prefix, uuid_of
 from holdfast.model import Cursor, Guard, Header, Record, Written
 from holdfast.primitive import expecting
 from holdfast.primitives import memory as kind
@@ -100,7 +100,7 @@ def to_memory(record: Record) -> Memory:
     """Return a memory from its record."""
     body = decode(record.body, MemoryBody)
     return Memory(
-        id=UUID(bytes=record.key),
+        id=uuid_of(record.key),
         content=body.content,
         source=body.source,
         session_id=body.session_id,
@@ -387,7 +387,7 @@ class Memories:
         headers, place = take(
             selection.iterate(self._scope, cursor_place(after), "headers"), check_limit(limit, optional=True)
         )
-        return Listing([UUID(bytes=header.key) for header in headers], cursor_text(place))
+        return Listing([uuid_of(header.key) for header in headers], cursor_text(place))
 
     def get_by_session(self, session_id: str, *, limit: int | None = None, after: str | None = None) -> Listing[Memory]:
         """Return the memories of a session in order of writing; reads only those."""

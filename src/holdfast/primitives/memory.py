@@ -128,7 +128,7 @@ def untimed_terms(body: MemoryBody) -> tuple[Term, ...]:
 
 def is_tombstone(header: Header) -> bool:
     """Return True if a header is that of a deleted memory."""
-    return any(index == DELETED for index, _ in header.terms)
+    return bool(header.terms) and header.terms[0][0] == DELETED  # a tombstone's first term, and nobody else's
 
 
 def _timed(terms: tuple[Term, ...], created_at: int, before: Header | None, at: Moment) -> tuple[Term, ...]:

@@ -15,7 +15,7 @@ from holdfast import clock
 from holdfast.backend import StagedSpace, View
 from holdfast.backends.sqlite.view import SqliteView, decode_counts
 from holdfast.errors import CommitUnknownError, CorruptionError, DiskFullError, WriteError
-from holdfast.model import Header, JournalRow, Record
+from holdfast.model import Head, Header, JournalRow, Record
 from holdfast.sqlite_library import Connection, ConstraintError, foreign_errors
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -56,7 +56,6 @@ class SqliteStep:
         self._path = path
         self._end = end
         self._counts: dict[str, dict[str, int]] = {}
-        self._ids: dict[str, int] = {}
         self._witness: tuple[str, bytes] | None = None
         self._over = False
         self._trusted = True
@@ -68,12 +67,13 @@ class SqliteStep:
 
     def view(self, space: str) -> View:
         """See ``backend.Step``."""
-        rows = self.query("SELECT id, counts FROM spaces WHERE name = ?", (space,))
-        if rows:
-            self._ids[space], self._counts[space] = rows[0][0], decode_counts(rows[0][1])
-        else:
+        rows = self.query("SELECT id, counts, sequence, time FROM spaces WHERE name = ?", (space,))
+        if not rows:
             self._counts[space] = {}
-        return SqliteView(self.query, space, self._ids.get(space, 0))
+            return SqliteView(self.query, space, 0, head=Head())
+        number, counts, sequence, time = rows[0]
+        self._counts[space] = decode_counts(counts)
+        return SqliteView(self.query, space, number, head=Head(sequence, time))
 
     def publish(self, staged: Sequence[StagedSpace]) -> None:
         """See ``backend.Step``."""

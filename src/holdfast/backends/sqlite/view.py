@@ -81,13 +81,16 @@ def to_record(row: tuple[Any, ...]) -> Record:
 class SqliteView:
     """See ``backend.View``. As thread-safe as the query function that it is given."""
 
-    __slots__ = ("_find", "_name", "_number", "_query")
+    __slots__ = ("_find", "_head", "_name", "_number", "_query")
 
-    def __init__(self, query: Query, name: str, space: int, find: Callable[[str], int] | None = None) -> None:
+    def __init__(
+        self, query: Query, name: str, space: int, find: Callable[[str], int] | None = None, head: Head | None = None
+    ) -> None:
         self._query = query
         self._name = name
         self._number = space
         self._find = find
+        self._head = head  # known where a write lock keeps it from moving
 
     @property
     def _space(self) -> int:
@@ -98,6 +101,8 @@ class SqliteView:
 
     def head(self) -> Head:
         """See ``backend.View``."""
+        if self._head is not None:
+            return self._head
         rows = self._query("SELECT sequence, time FROM spaces WHERE name = ?", (self._name,))
         return Head(*rows[0]) if rows else Head()
 
