@@ -48,7 +48,11 @@ def test_scopes_stay_apart(index):
 
 
 def test_marks():
-    assert marked(["a red fish", "nothing"], '"fish"', "<", ">", 8) == ["a red <fish>", "nothing"]
+    for _ in range(2):
+        assert marked(["a red fish", "nothing"], '"fish"', "<", ">", 8) == ["a red <fish>", "nothing"]
+    with pytest.raises(holdfast.StorageError):
+        marked(["x"], '"', "<", ">", 8)
+    assert marked(["fish"], '"fish"', "<", ">", 8) == ["<fish>"]
 
 
 def test_scores_fall_and_pages_go_on(index):

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.sqlite_library import Connection, connect, foreign_errors, rows
+from holdfast.sqlite_library import Connection, connect, foreign_errors, roll_back, rows
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 TEXT_TABLES = f"""
@@ -105,19 +105,22 @@ def in_memory() -> FtsIndex:
     return FtsIndex(query, write)
 
 
+_own = threading.local()
+"""A connection for each thread that marks excerpts: making its table takes longer than using it."""
+
+
 def marked(texts: Sequence[str], expression: str, opening: str, closing: str, words: int) -> list[str]:
     """Return an excerpt of each text of about ``words`` words, with what matches an FTS5 expression marked."""
-    connection = connect(":memory:", read_only=False, create=True, busy_seconds=0)
-    try:
+    connection = getattr(_own, "connection", None)
+    if connection is None:
+        connection = _own.connection = connect(":memory:", read_only=False, create=True, busy_seconds=0)
         connection.execute(f"CREATE VIRTUAL TABLE hits USING fts5 (words, tokenize = '{TOKENIZER}')")
-        connection.executemany("INSERT INTO hits (rowid, words) VALUES (?, ?)", list(enumerate(texts, 1)))
-        excerpts: dict[Any, Any] = dict(
-            rows(
-                connection,
-                "SELECT rowid, snippet(hits, 0, ?, ?, '…', ?) FROM hits WHERE hits MATCH ?",
-                (opening, closing, words, expression),
-            )
-        )
-    finally:
-        connection.close()
+    with foreign_errors("the excerpts"):
+        try:
+            connection.execute("BEGIN")
+            connection.executemany("INSERT INTO hits (rowid, words) VALUES (?, ?)", list(enumerate(texts, 1)))
+            statement = "SELECT rowid, snippet(hits, 0, ?, ?, '…', ?) FROM hits WHERE hits MATCH ?"
+            excerpts: dict[Any, Any] = dict(rows(connection, statement, (opening, closing, words, expression)))
+        finally:
+            roll_back(connection)
     return [excerpts.get(number, text) for number, text in enumerate(texts, 1)]
