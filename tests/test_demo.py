@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from holdfast import demo
 
 
 @pytest.mark.slow
@@ -18,3 +21,12 @@ def test_the_demo_loses_nothing(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed with SIGKILL 5 times; it acknowledged 400 steps" in done.stdout
     assert "✗" not in done.stdout
+
+
+def test_an_agent_that_fails_by_itself_is_no_kill_and_ends_the_demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# A\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(demo.sys, "executable", shutil.which("false"))  # this agent does nothing but fail
+    assert demo.main() == 1
+    assert "the agent ended with 1, and nobody killed it" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,10 @@ def agent(store_path: str, run_id: str) -> None:
 
 
 def drive(run_id: str, kills: int) -> tuple[set[int], int]:
-    """Run the agent and kill it; return the steps that it acknowledged, and how often it was killed."""
+    """Run the agent and kill it; return the steps that it acknowledged, and how often it was killed.
+
+    Raises RuntimeError if it ends in any other way than by the kill or with its work done.
+    """
     acknowledged: set[int] = set()
     killed = 0
     while True:
@@ -56,18 +60,20 @@ def drive(run_id: str, kills: int) -> tuple[set[int], int]:
             process.stdout.close()
         if process.returncode == 0:
             return acknowledged, killed
+        if process.returncode != -signal.SIGKILL:
+            raise RuntimeError(f"the agent ended with {process.returncode}, and nobody killed it")
         killed += 1
 
 
-def check(space: holdfast.Space, acknowledged: set[int]) -> tuple[int, int]:
-    """Return how many acknowledged steps are lost, and how many are there by half."""
-    memories = {memory.metadata["step"] for memory in space.memories.list(tags=["agent"], limit=None)}
+def check(space: holdfast.Space, acknowledged: set[int]) -> tuple[int, int, int]:
+    """Return how many acknowledged steps are lost, how many are there by half, and how many records twice."""
+    kept: list[Any] = [memory.metadata["step"] for memory in space.memories.list(tags=["agent"], limit=None)]
     values = {int(key.removeprefix("step/")) for key in space.kv.keys("step/", limit=100_000)}
     told: list[Any] = [event.data for event in space.events.read(STREAM, limit=100_000)]
-    events = {data["step"] for data in told}
+    memories, events = set(kept), {data["step"] for data in told}
     lost = acknowledged - (memories & values & events)
     half = (memories | values | events) - (memories & values & events)
-    return len(lost), len(half)
+    return len(lost), len(half), len(kept) - len(memories) + len(told) - len(events)
 
 
 def main() -> int:
@@ -78,7 +84,7 @@ def main() -> int:
     from holdfast.capture import git, markdown
     from holdfast.capture.sync import sync
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     shutil.rmtree(STORE.parent, ignore_errors=True)
     console.print(
         "[bold]Holdfast[/bold]: an acknowledged write is never lost, never half-visible, never silently changed\n"
@@ -92,13 +98,17 @@ def main() -> int:
         )
         run_id = space.runs.create("demo agent", tags=["demo"]).id
     console.print(f"2. An agent makes {STEPS} steps, each a transaction of a memory, a value and an event ...")
-    acknowledged, killed = drive(str(run_id), KILLS)
+    try:
+        acknowledged, killed = drive(str(run_id), KILLS)
+    except RuntimeError as error:
+        console.print(f"   [red]✗[/red] {error}")
+        return 1
     console.print(
         f"   ... and was killed with SIGKILL [bold]{killed}[/bold] times; it acknowledged {len(acknowledged)} steps"
     )
     with holdfast.open(STORE) as store:
         space = store.space(SPACE)
-        lost, half = check(space, acknowledged)
+        lost, half, double = check(space, acknowledged)
         chain = space.events.verify(STREAM)
         replay = space.replay(run_id)
         same = replay.kv.scan(limit=STEPS).items == space.kv.scan(limit=STEPS).items
@@ -110,6 +120,7 @@ def main() -> int:
     rows: list[tuple[str, Any, bool]] = [
         ("acknowledged steps that are lost", lost, lost == 0),
         ("transactions that are there by half", half, half == 0),
+        ("records that are there twice", double, double == 0),
         ("hash chain of the events", "whole" if chain.ok else chain.error, chain.ok and chain.length == STEPS),
         ("replay of the run", f"{replay.entries} entries, {'the same' if same else 'NOT the same'} values", same),
         ("faults that verify found", len(faults), not faults),
@@ -123,7 +134,7 @@ def main() -> int:
     for hit in hits:
         place = hit.record.file_path or hit.record.metadata.get("commit", "")
         console.print(f"   {hit.score:.2f}  [cyan]{str(place)[:24]:24}[/cyan] ", end="")
-        console.print(" ".join(hit.highlight.split())[:90], markup=False)
+        console.print(" ".join(hit.highlight.split())[: max(20, console.width - 36)], markup=False)
     console.print(
         f"\nThe store is {STORE} ({size / 1e6:.1f} MB). Look at it: .venv/bin/holdfast status --store {STORE}"
     )
