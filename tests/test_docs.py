@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from holdfast import codec, entry_types, keys
 from holdfast.cli import root as cli
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +51,16 @@ def test_the_commands_of_a_page_exist(page):
 def test_the_reference_is_what_the_docstrings_say():
     done = subprocess.run([sys.executable, "tools/reference.py", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, "run make reference"
+
+
+@pytest.mark.parametrize("module", [keys, codec, entry_types], ids=lambda module: module.__name__)
+def test_the_format_page_has_the_layouts_of_the_docstrings(module):
+    tables = re.findall(r"(?:^    .*\n)+", inspect.cleandoc(module.__doc__) + "\n", re.MULTILINE)
+    assert tables
+    for table in tables:
+        assert textwrap.dedent(table) in (ROOT / "docs" / "format.md").read_text(encoding="utf-8"), (
+            "update docs/format.md"
+        )
 
 
 def test_the_version_is_told_once():
