@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,9 @@ def test_the_demo_loses_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-m", "holdfast.demo"], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "COLUMNS": "120"})  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed with SIGKILL 5 times; it acknowledged 400 steps" in done.stdout
+    told = re.search(r"killed with SIGKILL 5 times; it acknowledged (\d+) steps", done.stdout)
+    assert told is not None, done.stdout
+    assert demo.STEPS - 5 <= int(told[1]) <= demo.STEPS  # a kill may strike between a commit and its being told
     assert "✗" not in done.stdout
 
 

@@ -10,10 +10,21 @@ from __future__ import annotations
 import os
 import threading
 import time
+from struct import Struct
 from uuid import UUID
 
+import msgspec
+
 _COUNTER_BITS = 12
+_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
+_VARIANT = 0b10 << 62
+_NOISE_MASK = (1 << 62) - 1
+_NOISE_BYTES = 512  # random bytes are fetched for 64 ids at a time: a system call takes longer than all the rest
+_unpack_noise = Struct(">64Q").unpack
+_pack_id = Struct(">QQ").pack
+_uuid = msgspec.msgpack.Decoder(UUID).decode  # six times as fast as UUID(int=...)
 _id_lock = threading.Lock()
+_noise: list[int] = []
 _last_tick = 0
 
 
@@ -34,9 +45,11 @@ def new_id() -> UUID:
         if tick <= _last_tick:
             tick = _last_tick + 1
         _last_tick = tick
-    noise = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
-    milliseconds, counter = tick >> _COUNTER_BITS, tick & ((1 << _COUNTER_BITS) - 1)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | noise)
+        if not _noise:
+            _noise.extend(_unpack_noise(os.urandom(_NOISE_BYTES)))
+        noise = _noise.pop()
+    milliseconds, counter = tick >> _COUNTER_BITS, tick & _COUNTER_MASK
+    return _uuid(b"\xc4\x10" + _pack_id((milliseconds << 16) | 0x7000 | counter, _VARIANT | (noise & _NOISE_MASK)))
 
 
 def random_token(size: int) -> bytes:
@@ -52,6 +65,7 @@ def jitter(limit_seconds: float) -> float:
 def _after_fork_in_child() -> None:
     global _id_lock
     _id_lock = threading.Lock()  # the parent's may have been held at the moment of the fork
+    _noise.clear()  # the parent will use it
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -29,6 +29,7 @@ from hashlib import sha256
 from math import isfinite
 from operator import is_
 from struct import Struct as Layout
+from struct import error as LayoutError
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -82,10 +83,11 @@ def to_microseconds(dt: datetime, field: str) -> int:
 
 def from_microseconds(us: int) -> datetime:
     """The datetime, in UTC, of microseconds since 1970-01-01; InvalidInputError outside of the years 1..9999."""
-    if not _MICROSECONDS_MIN <= us <= _MICROSECONDS_MAX:
-        raise InvalidInputError("microseconds", f"{us} is outside of the years 1..9999")
-    seconds, rest = divmod(us, 1_000_000)
-    return _timestamp(_pack_timestamp(b"\xc7\x0c\xff", rest * 1000, seconds))
+    seconds = us // 1_000_000
+    try:
+        return _timestamp(_pack_timestamp(b"\xc7\x0c\xff", (us - seconds * 1_000_000) * 1000, seconds))
+    except (ValueError, msgspec.MsgspecError, LayoutError):
+        raise InvalidInputError("microseconds", f"{us} is outside of the years 1..9999") from None
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
@@ -570,26 +572,37 @@ _canonical_encode = msgspec.msgpack.Encoder(order="deterministic", uuid_format="
 _UNTAG: Final = _Walk(_from_json, _UTC_TIMES)
 _ZONES: Final = _Walk(None, _UTC_TIMES)  # for JSON that somebody has edited
 
-_msgpack_decoders: dict[Any, _Change] = {}
-_json_decoders: dict[Any, _Change] = {}
+_Reader: TypeAlias = tuple[Callable[[bytes], Any], Callable[[bytes], Any], bool]
+_readers: dict[Any, _Reader] = {}
 
 
-def decode(body: bytes, type: type[T]) -> T:
-    """The body, whichever codec wrote it; SerializationError if the bytes are no such struct."""
+def _reader(kind: Any, like: type[msgspec.Struct] | None) -> _Reader:
+    """How to read a type: from msgpack, from JSON, and whether JSON without tags has to be looked at as well."""
+    looked_at = bool(_ZONES.plan(like or kind))
+    reader = _readers[kind] = (
+        msgspec.msgpack.Decoder(kind, ext_hook=_from_ext).decode,
+        msgspec.json.Decoder(kind).decode,
+        looked_at,
+    )
+    return reader
+
+
+def decode(body: bytes, type: type[T], like: type[msgspec.Struct] | None = None) -> T:
+    """The body, whichever codec wrote it; SerializationError if the bytes are no such struct.
+
+    ``like`` is the struct that was written, if it is another: ``type`` has its fields, and more that no body holds.
+    """
     try:
+        reader = _readers.get(type) or _reader(type, like)
         first = body[0]
-        if first >= 0x80:
-            read = _msgpack_decoders.get(type)
-            if read is None:
-                read = msgspec.msgpack.Decoder(type, ext_hook=_from_ext).decode
-                _msgpack_decoders[type] = read
-            return cast(T, read(body))
-        if first != 0x7B and first != 0x5B:
+        if first == 0x7B or first == 0x5B:
+            read: T = reader[1](body)
+            if _may_hold_tags(body):
+                return cast(T, _UNTAG(read))
+            return cast(T, _ZONES(read)) if reader[2] else read
+        if first < 0x80:
             raise ValueError(f"a body does not begin with {body[:1]!r}")
-        read = _json_decoders.get(type)
-        if read is None:
-            read = _json_decoders[type] = msgspec.json.Decoder(type).decode
-        return cast(T, (_UNTAG if _may_hold_tags(body) else _ZONES)(read(body)))
+        return cast(T, reader[0](body))
     except (*_DECODE_ERRORS, IndexError) as error:
         name = getattr(type, "__name__", str(type))
         raise SerializationError(f"these {len(body)} bytes are no {name}: {error}") from error

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def agent(store_path: str, run_id: str) -> None:
                 tx.kv.put(f"step/{step:04}", {"done": True})
                 tx.events.append(STREAM, {"step": step}, type="step.done")
             print(step, flush=True)
+            sys.stdin.readline()  # whoever drives it says when to go on
 
 
 def drive(run_id: str, kills: int) -> tuple[set[int], int]:
@@ -50,14 +52,22 @@ def drive(run_id: str, kills: int) -> tuple[set[int], int]:
     killed = 0
     while True:
         command = [sys.executable, "-m", "holdfast.demo", "--agent", str(STORE), run_id]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdin is not None and process.stdout is not None
             patience = random.randint(5, STEPS // (kills + 1)) if killed < kills else STEPS
             for count, line in enumerate(process.stdout, 1):
                 acknowledged.add(int(line))
+                try:
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                except BrokenPipeError:
+                    break  # it has ended; the return code says how
                 if count == patience and killed < kills:
+                    time.sleep(random.uniform(0, 0.002))  # so that it strikes anywhere in the next step
                     process.kill()
-            process.stdout.close()
+                    break
+            acknowledged.update(int(line) for line in process.stdout)  # told before it was killed
         if process.returncode == 0:
             return acknowledged, killed
         if process.returncode != -signal.SIGKILL:

@@ -80,6 +80,8 @@ def encode_key(*parts: Part) -> bytes:
             part = parts[0]
             if type(part) is str and "\0" not in part:
                 return f"0{part}\0\1".encode()
+            if type(part) is int and 0 <= part <= _INT_MAX:
+                return _pack_tagged(_POSITIVE, part)
             if type(part) is UUID:
                 return b"P" + part.bytes
         elif len(parts) == 2:

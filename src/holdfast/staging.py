@@ -15,7 +15,7 @@ from holdfast import clock
 from holdfast.backend import StagedSpace, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from holdfast.errors import InvalidInputError
-from holdfast.keys import KEY_BYTES_MAX, TERMS_MAX
+from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
 from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
@@ -76,19 +76,22 @@ class Stage:
         size = 0
         for step in batch.steps:
             if type(step) is Guard:
-                step.check(self._find(step.kind, step.key, local, now))
+                step.check(self._find(step.kind, step.key, local.get(step.kind), now))
                 continue
             kind, entry_type = self._registry.by_payload[type(step)]
-            touched: Touched = {key: self._find(kind, key, local, now) for key in entry_type.keys(step)}
+            mine = local.get(kind)
+            touched: Touched = {key: self._find(kind, key, mine, now) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:
-                self._settle_blobs(kind, written, touched)
-                size += _checked_size(written)
+                size += self._accept(kind, written, touched)
                 if batch.run is not None:
                     journal.append(
                         (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
                     )
-                local.setdefault(kind, {}).update(written)
+                if mine is None:
+                    local[kind] = dict(written)
+                else:
+                    mine.update(written)
             outcomes.append(written)
             now += 1
         if size > BATCH_BYTES_MAX:
@@ -103,9 +106,9 @@ class Stage:
             staged.runs.add((journal[0][0], sequence))
         return outcomes, Receipt(sequence, now - 1, durability)
 
-    def _find(self, kind: int, key: bytes, local: dict[int, dict[bytes, Record | None]], now: int) -> Any:
+    def _find(self, kind: int, key: bytes, local: dict[bytes, Record | None] | None, now: int) -> Any:
         """The record as the entry at hand sees it: after the entries before it, absent if it has expired."""
-        for layer in (local.get(kind), self.staged.writes.get(kind), self.staged.before.get(kind)):
+        for layer in (local, self.staged.writes.get(kind), self.staged.before.get(kind)):
             if layer is not None and key in layer:
                 record = layer[key]
                 if record is not None and record.expires_at is not None and record.expires_at <= now:
@@ -113,22 +116,31 @@ class Stage:
                 return record
         raise AssertionError("an entry touches a key that was not fetched")
 
-    def _settle_blobs(self, kind: int, written: Written, touched: Touched) -> None:
-        """Say which blobs a record has where the medium, which sees a group's last state only, could not tell.
+    def _accept(self, kind: int, written: Written, touched: Touched) -> int:
+        """Check the limits of what a fold wrote, and settle its blobs; return its size in bytes.
 
-        A record that brings none keeps those written before it in this group; one that was made upon nothing has none,
-        although the medium may still hold those of a record that was removed in this group, or has expired.
+        To settle is to say which blobs a record has where the medium, which sees a group's last state only, could not
+        tell. A record that brings none keeps those written before it in this group; one that was made upon nothing has
+        none, although the medium may still hold those of a record that was removed in this group, or has expired.
         """
-        committed = self.staged.before.get(kind)
+        size = 0
         for key, record in written.items():
-            if record is None or record.blobs is not None:
+            if len(key) > KEY_BYTES_MAX:
+                raise InvalidInputError("key", f"{len(key)} bytes when encoded; at most {KEY_BYTES_MAX} are allowed")
+            if record is None:
                 continue
-            previous = touched.get(key)
-            if previous is None:
-                if committed is not None and committed.get(key) is not None:
-                    written[key] = msgspec.structs.replace(record, blobs=())
-            elif type(previous) is Record and previous.blobs is not None:
-                written[key] = msgspec.structs.replace(record, blobs=previous.blobs)
+            size += _checked_size(record)
+            if record.blobs:
+                size += sum(len(blob) for _, blob in record.blobs)
+            elif record.blobs is None:
+                previous = touched.get(key)
+                if previous is None:
+                    committed = self.staged.before.get(kind)
+                    if committed is not None and committed.get(key) is not None:
+                        written[key] = msgspec.structs.replace(record, blobs=())
+                elif type(previous) is Record and previous.blobs is not None:
+                    written[key] = msgspec.structs.replace(record, blobs=previous.blobs)
+        return size
 
     def _journal_row(
         self, run: bytes, payload: Any, touched: Touched, sequence: int, ordinal: int, now: int
@@ -155,22 +167,17 @@ def as_base(record: Header) -> Record:
     return Record(**fields, body=b"")
 
 
-def _checked_size(written: Written) -> int:
-    """Return the bytes of what a fold wrote; InvalidInputError if a record is over a limit."""
-    size = 0
-    for key, record in written.items():
-        if len(key) > KEY_BYTES_MAX:
-            raise InvalidInputError("key", f"{len(key)} bytes when encoded; at most {KEY_BYTES_MAX} are allowed")
-        if record is None:
-            continue
-        length = len(record.body)
-        if length > BODY_BYTES_MAX:
-            raise InvalidInputError("body", f"{length} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
-        if len(record.terms) > TERMS_MAX:
-            raise InvalidInputError("terms", f"{len(record.terms)} index terms; at most {TERMS_MAX} are allowed")
-        if len(record.terms) > 1 and len(set(record.terms)) != len(record.terms):
+def _checked_size(record: Record) -> int:
+    """Return the bytes of a body; InvalidInputError if it, or the terms, are over a limit."""
+    size, terms = len(record.body), record.terms
+    if size > BODY_BYTES_MAX:
+        raise InvalidInputError("body", f"{size} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
+    if len(terms) > 1:
+        if len(terms) > TERMS_MAX:
+            raise InvalidInputError("terms", f"{len(terms)} index terms; at most {TERMS_MAX} are allowed")
+        if len(set(terms)) != len(terms):
             raise InvalidInputError("terms", "the same index term is given twice")
-        size += length
-        if record.blobs:
-            size += sum(len(blob) for _, blob in record.blobs)
+    for _, value in terms:
+        if len(value) > TERM_BYTES_MAX:
+            raise InvalidInputError("terms", f"{len(value)} bytes in one; at most {TERM_BYTES_MAX} are allowed")
     return size

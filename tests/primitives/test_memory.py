@@ -59,9 +59,12 @@ def test_an_id_replaces_and_conditions_hold(space):
 
 def test_update_sets_what_is_given_and_keeps_the_rest(space):
     memory = space.memories.store("one", tags=["a"], session_id="s", metadata={"k": 1}, ttl=1000, embeddings={"d": [1]})
+    assert space.memories.update(memory.id, source=holdfast.Import("x")).source == holdfast.Import("x")
+    assert space.memories.update(memory.id, source=None).source is None
+    assert not space.memories.list(source="import")
     after = space.memories.update(memory.id, tags=["b"], status="archived")
     assert (after.content, after.tags, after.session_id, after.metadata) == ("one", ("b",), "s", {"k": 1})
-    assert after.expires_at == memory.expires_at and after.version == 2
+    assert after.expires_at == memory.expires_at and after.version == 4
     assert space.memories.get(memory.id, embeddings=True).embeddings == {"d": [1.0]}
     assert space.memories.list(tags=["b"]) == [after] and not space.memories.list(tags=["a"])
     cleared = space.memories.update(memory.id, session_id=None, expires_at=None, embeddings={})

@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -28,8 +28,11 @@ class Sparse(msgspec.Struct, frozen=True):
     values: tuple[float, ...]
 
 
-Embedding: TypeAlias = "list[float] | list[list[float]] | Sparse"
-"""Dense, multi-vector (one row a token) or sparse. Numbers are kept as float32."""
+if TYPE_CHECKING:
+    Embedding: TypeAlias = "list[float] | list[list[float]] | Sparse"
+    """Dense, multi-vector (one row a token) or sparse. Numbers are kept as float32."""
+else:
+    Embedding = Any  # msgspec refuses a union of two kinds of list; no body holds one, they are blobs
 
 
 def to_blobs(embeddings: object) -> Blobs | None:

@@ -58,15 +58,19 @@ def _key_of(record: Record) -> str:
     return key
 
 
-def _shown(record: Record) -> KeyValue:
+def _shown(record: Record, key: str | None = None) -> KeyValue:
+    """Return what users see of a record; ``key`` where it is known already."""
     body = decode(record.body, KeyValueBody)
+    created_at = updated_at = from_microseconds(record.created_at)
+    if record.updated_at != record.created_at:
+        updated_at = from_microseconds(record.updated_at)
     return KeyValue(
-        _key_of(record),
+        _key_of(record) if key is None else key,
         body.value,
         record.version,
         record.revision,
-        from_microseconds(record.created_at),
-        from_microseconds(record.updated_at),
+        created_at,
+        updated_at,
         None if record.expires_at is None else from_microseconds(record.expires_at),
         body.metadata,
     )
@@ -147,7 +151,13 @@ class KeyValues:
         entries = [self._entry(key, value, None, None) for key, value in values.items()]
         if not entries:
             return []
-        return self._scope.write(entries, lambda outcomes: [_first_shown([outcome]) for outcome in outcomes])
+        names = list(values)
+
+        def shown(outcomes: list[Written]) -> list[KeyValue]:
+            written: Any = [record for outcome in outcomes for record in outcome.values()]
+            return [_shown(record, name) for record, name in zip(written, names, strict=True)]
+
+        return self._scope.write(entries, shown)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or ``default``."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast import clock
-from holdfast.codec import BODY_BYTES_MAX, Value, check_text, decode, from_microseconds
+from holdfast.codec import BODY_BYTES_MAX, JSON, Codec, Value, check_text, decode, from_microseconds
 from holdfast.errors import InvalidInputError, NotFoundError, UnsupportedError
 from holdfast.inputs import (
     check_choice,
@@ -39,26 +39,26 @@ from holdfast.selection import Selection, value_prefix
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """A memory as it is stored. Inside a transaction ``version`` and ``revision`` of what was just stored are 0."""
 
-    id: UUID
+    id: UUID = UUID(int=0)
     content: str
-    source: MemorySource | None
-    session_id: str | None
-    tags: tuple[str, ...]
-    namespace: str | None
-    status: str
-    branch: str | None
-    file_path: str | None
-    group: str | None
-    superseded_by: UUID | None
-    derived_from: tuple[UUID, ...]
-    metadata: dict[str, Value]
-    embeddings: dict[str, Embedding] | None
-    created_at: datetime
-    updated_at: datetime
-    expires_at: datetime | None
-    deleted_at: datetime | None
-    version: int
-    revision: int
+    source: MemorySource | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    namespace: str | None = None
+    status: str = "active"
+    branch: str | None = None
+    file_path: str | None = None
+    group: str | None = None
+    superseded_by: UUID | None = None
+    derived_from: tuple[UUID, ...] = ()
+    metadata: dict[str, Value] = {}
+    embeddings: dict[str, Embedding] | None = None
+    created_at: datetime = from_microseconds(0)
+    updated_at: datetime = from_microseconds(0)
+    expires_at: datetime | None = None
+    deleted_at: datetime | None = None
+    version: int = 0
+    revision: int = 0
 
     @property
     def word_count(self) -> int:
@@ -97,30 +97,31 @@ class Session(msgspec.Struct, frozen=True):
 
 
 def to_memory(record: Record) -> Memory:
-    """Return a memory from its record."""
-    body = decode(record.body, MemoryBody)
-    return Memory(
-        id=uuid_of(record.key),
-        content=body.content,
-        source=body.source,
-        session_id=body.session_id,
-        tags=body.tags,
-        namespace=body.namespace,
-        status=body.status,
-        branch=body.branch,
-        file_path=body.file_path,
-        group=body.group,
-        superseded_by=body.superseded_by,
-        derived_from=body.derived_from,
-        metadata=body.metadata,
-        embeddings=from_blobs(record.blobs),
-        created_at=from_microseconds(record.created_at),
-        updated_at=from_microseconds(record.updated_at),
-        expires_at=None if record.expires_at is None else from_microseconds(record.expires_at),
-        deleted_at=None if body.deleted_at is None else from_microseconds(body.deleted_at),
-        version=record.version,
-        revision=record.revision,
-    )
+    """Return a memory from its record.
+
+    A body has the fields of a memory, so it is decoded as one, and what the header knows is set on it: half the time of
+    making it from the fields of a body.
+    """
+    if kind.is_tombstone(record):
+        body = decode(record.body, MemoryBody)
+        deleted_at = None if body.deleted_at is None else from_microseconds(body.deleted_at)
+        memory = Memory(**{**msgspec.structs.asdict(body), "deleted_at": deleted_at})
+    else:
+        memory = decode(record.body, Memory, MemoryBody)
+    created_at = updated_at = from_microseconds(record.created_at)
+    if record.updated_at != record.created_at:
+        updated_at = from_microseconds(record.updated_at)
+    _set(memory, "id", uuid_of(record.key))
+    _set(memory, "created_at", created_at)
+    _set(memory, "updated_at", updated_at)
+    _set(memory, "expires_at", None if record.expires_at is None else from_microseconds(record.expires_at))
+    _set(memory, "embeddings", from_blobs(record.blobs))
+    _set(memory, "version", record.version)
+    _set(memory, "revision", record.revision)
+    return memory
+
+
+_set = msgspec.structs.force_setattr  # on a memory that nobody else has seen yet
 
 
 def _written(outcomes: list[Written]) -> Memory:
@@ -154,13 +155,31 @@ _CHECKS: dict[str, Any] = {
     ),
     "metadata": check_metadata,
 }
+_DEFAULTS: dict[str, Any] = {  # what needs no check, as it is what nobody gave
+    name: msgspec.structs.asdict(NewMemory(content=""))[name] for name in _CHECKS if name != "content"
+}
 
 
-def check_new(new: NewMemory, path: str = "") -> dict[str, Any]:
-    """Return the checked fields of a body; InvalidInputError names the first that is wrong, times included."""
-    for name in ("created_at", "expires_at"):
-        check_time(getattr(new, name), path + name)
-    return {name: check(getattr(new, name), path + name) for name, check in _CHECKS.items()}
+def check_new(new: NewMemory, path: str = "") -> None:
+    """InvalidInputError names the first field that is wrong, times included."""
+    _entry(new, path, check_time(new.expires_at, f"{path}expires_at"), JSON)
+
+
+def _entry(new: NewMemory, path: str, expires_at: int | None, codec: Codec) -> Store:
+    fields: dict[str, Any] = {"content": check_content(new.content, f"{path}content")}
+    for name, default in _DEFAULTS.items():
+        value = getattr(new, name)
+        if value is not default:
+            fields[name] = _CHECKS[name](value, path + name)
+    body = MemoryBody(**fields)
+    return Store(
+        (clock.new_id() if new.id is None else check_id(new.id, f"{path}id")).bytes,
+        codec.encode(body),
+        kind.untimed_terms(body),
+        None if new.created_at is None else check_time(new.created_at, f"{path}created_at"),
+        expires_at,
+        None if new.embeddings is None else to_blobs(new.embeddings),
+    )
 
 
 class Memories:
@@ -201,25 +220,24 @@ class Memories:
         replacing, None keeps those that are there. Raises InvalidInputError; ConflictError if ``expected_version`` (0:
         must not exist) or ``expected`` is not what is there.
         """
-        entry = self._entry(
-            "",
-            id,
-            created_at,
-            check_expiry(expires_at, ttl),
-            embeddings,
+        new = NewMemory(
             content=content,
+            id=id,  # type: ignore[arg-type]  # the text of a UUID is checked with it
             source=source,
             session_id=session_id,
-            tags=tags,
+            tags=tags,  # type: ignore[arg-type]  # any iterable is checked with it
             namespace=namespace,
             status=status,
             branch=branch,
             file_path=file_path,
             group=group,
             superseded_by=superseded_by,
-            derived_from=derived_from,
-            metadata=metadata,
+            derived_from=derived_from,  # type: ignore[arg-type]
+            metadata=metadata,  # type: ignore[arg-type]  # None is the empty one
+            embeddings=embeddings,
+            created_at=created_at,
         )
+        entry = _entry(new, "", check_expiry(expires_at, ttl), self._scope.codec)
         return self._scope.write([*_guards(entry.key, expected_version, expected), entry], _written)
 
     def create(self, content: str, *, id: UUID | str, **fields: Any) -> Memory:
@@ -228,32 +246,16 @@ class Memories:
 
     def store_many(self, memories: Iterable[NewMemory]) -> list[Memory]:
         """Create or replace many memories in one commit, in order."""
-        entries = []
+        entries: list[Any] = []
         for place, new in enumerate(check_many(memories, "memories")):
             path = f"memories[{place}]."
             if not isinstance(new, NewMemory):
                 raise InvalidInputError(path[:-1], f"must be a NewMemory, not {type(new).__name__}")
-            fields = {name: getattr(new, name) for name in _CHECKS}
-            expires_at = check_time(new.expires_at, f"{path}expires_at")
-            entries.append(self._entry(path, new.id, new.created_at, expires_at, new.embeddings, **fields))
+            expires_at = None if new.expires_at is None else check_time(new.expires_at, f"{path}expires_at")
+            entries.append(_entry(new, path, expires_at, self._scope.codec))
         if not entries:
             return []
-        return self._scope.write(list(entries), lambda outcomes: [_written([outcome]) for outcome in outcomes])
-
-    def _entry(
-        self, path: str, id: object, created_at: object, expires_at: int | None, embeddings: object, **fields: Any
-    ) -> Store:
-        checked = {name: check(fields[name], path + name) for name, check in _CHECKS.items()}
-        body = MemoryBody(**checked)
-        key = clock.new_id() if id is None else check_id(id, f"{path}id")
-        return Store(
-            key.bytes,
-            self._scope.codec.encode(body),
-            kind.untimed_terms(body),
-            check_time(created_at, f"{path}created_at"),
-            expires_at,
-            to_blobs(embeddings),
-        )
+        return self._scope.write(entries, lambda outcomes: [_written([outcome]) for outcome in outcomes])
 
     def update(
         self,
@@ -315,18 +317,25 @@ class Memories:
 
     def get(self, id: UUID | str, *, embeddings: bool = False, deleted: bool = False) -> Memory | None:
         """Return a memory, or None; a tombstone only if ``deleted``."""
-        return self.get_batch([check_id(id)], embeddings=embeddings, deleted=deleted)[0]
+        record = self._scope.read_one(KIND, check_id(id).bytes, "blobs" if embeddings else "records")
+        if record is None or (not deleted and kind.is_tombstone(record)):
+            return None
+        return to_memory(record if embeddings else _without_blobs(record))
 
     def get_batch(
         self, ids: Iterable[UUID | str], *, embeddings: bool = False, deleted: bool = False
     ) -> list[Memory | None]:
         """Return memories in the order of their ids, None for what is not there; one round trip."""
-        keys = [check_id(id, f"ids[{place}]").bytes for place, id in enumerate(check_many(ids, "ids"))]
-        found = []
-        for record in self._scope.read(KIND, keys, "blobs" if embeddings else "records"):
-            hidden = record is None or (not deleted and kind.is_tombstone(record))
-            found.append(None if hidden else to_memory(_with_asked(record, embeddings)))
-        return found
+        keys = [
+            id.bytes if type(id) is UUID else check_id(id, f"ids[{place}]").bytes
+            for place, id in enumerate(check_many(ids, "ids"))
+        ]
+        return [
+            None
+            if record is None or (not deleted and kind.is_tombstone(record))
+            else to_memory(record if embeddings or record.blobs is None else _without_blobs(record))
+            for record in self._scope.read(KIND, keys, "blobs" if embeddings else "records")
+        ]
 
     def exists(self, id: UUID | str) -> bool:
         """Return True if there is a memory with this id; reads no body."""
@@ -477,14 +486,14 @@ class Memories:
         return Selection(KIND, kind.CREATED, equal, first, behind, reverse, absent, apart=(kind.SESSION,))
 
 
-def _with_asked(record: Record, embeddings: bool) -> Record:
+def _without_blobs(record: Record) -> Record:
     """Drop the blobs that a resident backend hands over unasked."""
-    return record if embeddings or record.blobs is None else msgspec.structs.replace(record, blobs=None)
+    return record if record.blobs is None else msgspec.structs.replace(record, blobs=None)
 
 
 def _plain(record: Record) -> Memory:
     """A memory without its embeddings, on every backend."""
-    return to_memory(_with_asked(record, False))
+    return to_memory(_without_blobs(record))
 
 
 def _accepting(where: dict[str, Value] | None) -> Any:

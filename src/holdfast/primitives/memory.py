@@ -28,7 +28,7 @@ from holdfast.keys import encode_key
 from holdfast.model import Blobs, Header, Record, Term, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, fold_delete, own_key, write
 from holdfast.primitives.source import MemorySource, source_type
-from holdfast.selection import timed, value_prefix
+from holdfast.selection import value_prefix
 
 KIND = PRIMITIVE_IDS["memory"]
 CREATED, SESSION, SOURCE, TAG, NAMESPACE, STATUS, BRANCH, FILE, GROUP, DELETED = range(1, 11)
@@ -112,17 +112,18 @@ def untimed_terms(body: MemoryBody) -> tuple[Term, ...]:
         terms.append((SESSION, value_prefix(body.session_id)))
     if body.source is not None:
         terms.append((SOURCE, value_prefix(source_type(body.source))))
-    terms += [(TAG, value_prefix(tag)) for tag in body.tags]
+    if body.tags:
+        terms += [(TAG, value_prefix(tag)) for tag in body.tags]
     if body.status != "active":
         terms.append((STATUS, value_prefix(body.status)))
-    for index, value in (
-        (NAMESPACE, body.namespace),
-        (BRANCH, body.branch),
-        (FILE, body.file_path),
-        (GROUP, body.group),
-    ):
-        if value is not None:
-            terms.append((index, value_prefix(value)))
+    if body.namespace is not None:
+        terms.append((NAMESPACE, value_prefix(body.namespace)))
+    if body.branch is not None:
+        terms.append((BRANCH, value_prefix(body.branch)))
+    if body.file_path is not None:
+        terms.append((FILE, value_prefix(body.file_path)))
+    if body.group is not None:
+        terms.append((GROUP, value_prefix(body.group)))
     return tuple(terms)
 
 
@@ -133,14 +134,18 @@ def is_tombstone(header: Header) -> bool:
 
 def _timed(terms: tuple[Term, ...], created_at: int, before: Header | None, at: Moment) -> tuple[Term, ...]:
     """Put the time of creation behind each value, and the time of writing behind the session."""
-    session = next((term for term in terms if term[0] == SESSION), None)
-    if session is None:
-        return timed(terms, created_at)
-    written = (SESSION, session[1] + encode_key(at.now))
-    for term in before.terms if before is not None else ():
-        if term[0] == SESSION and len(term[1]) == len(written[1]) and term[1].startswith(session[1]):
-            written = term  # it keeps its place in the session
-    return (*timed(tuple(term for term in terms if term[0] != SESSION), created_at), written)
+    suffix = encode_key(created_at)
+    return tuple(
+        [(index, prefix + suffix) if index != SESSION else _in_session(prefix, before, at) for index, prefix in terms]
+    )
+
+
+def _in_session(prefix: bytes, before: Header | None, at: Moment) -> Term:
+    written = (SESSION, prefix + encode_key(at.now))
+    for term in () if before is None else before.terms:
+        if term[0] == SESSION and len(term[1]) == len(written[1]) and term[1].startswith(prefix):
+            return term  # it keeps its place in the session
+    return written
 
 
 def _fold_store(entry: Store, touched: Touched, at: Moment) -> Written:

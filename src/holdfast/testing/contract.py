@@ -11,7 +11,7 @@ import pytest
 from holdfast.backend import Backend, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from holdfast.errors import ClosedError, ConflictError, InvalidInputError, NotFoundError, StorageError
-from holdfast.keys import KEY_BYTES_MAX, TERMS_MAX
+from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
 from holdfast.model import EXPIRY_INDEX, Batch, Cursor, Guard, Head, Page, Receipt, Term
 from holdfast.store import Store
 from holdfast.store import open as open_store
@@ -344,7 +344,7 @@ class WriteContract(Conformance):
         assert commit(store, RawDelete(b"missing")).sequence == 2
         assert view(store).head() == Head(2, second.time)
 
-    @pytest.mark.parametrize("what", ["body", "key", "terms", "batch", "same term"])
+    @pytest.mark.parametrize("what", ["body", "key", "terms", "batch", "same term", "term"])
     def test_limits(self, store: Store, what: str) -> None:
         big = body(store, "x" * (BODY_BYTES_MAX - 100))
         steps: dict[str, list[Any]] = {
@@ -353,6 +353,7 @@ class WriteContract(Conformance):
             "terms": [put(store, b"k", None, *((1, bytes([n])) for n in range(TERMS_MAX + 1)))],
             "batch": [RawPut(bytes([n]), big) for n in range(BATCH_BYTES_MAX // BODY_BYTES_MAX + 1)],
             "same term": [put(store, b"k", None, (1, b"t"), (1, b"t"))],
+            "term": [put(store, b"k", None, (1, b"t" * (TERM_BYTES_MAX + 1)))],
         }
         with pytest.raises(InvalidInputError):
             commit(store, *steps[what])
