@@ -202,15 +202,17 @@ class Disk:
     def _opened(self, path: Path, descriptor: int, size: int) -> LogFile:
         return LogFile(path, descriptor, size)
 
-    def read(self, path: Path, offset: int = 0) -> bytes:
-        """All bytes of a file from ``offset`` on; ReadError (its cause is FileNotFoundError if it is not there).
+    def read(self, path: Path, offset: int = 0, most: int = -1) -> bytes:
+        """The bytes of a file from ``offset`` on, all or at most ``most``.
+
+        ReadError; its cause is FileNotFoundError where there is no such file.
 
         A copy, not a map: a file that is cut, or a medium that fails, under a map kills the process.
         """
         try:
             with open(path, "rb", buffering=0) as file:
                 file.seek(offset)
-                return file.read()
+                return file.read(most)
         except OSError as error:
             raise failure(error, "read", path, ReadError) from error
 
@@ -300,7 +302,7 @@ class Disk:
             holder = os.pread(descriptor, 512, 0).decode(errors="replace").partition("\n")[0] or None
             os.close(descriptor)
             raise LockedError(
-                f"{path.parent} is open for writing by {holder or 'another process'}; close it there, or open read-only",
+                f"{path.parent} is open for writing by {holder or 'another process'}; close it there",
                 owner=holder,
             ) from error
         except OSError as error:

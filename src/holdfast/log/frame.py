@@ -35,8 +35,9 @@ little-endian; each crc is CRC-32 as in zlib.
       frame crc             u32       of the last frame; of the segment before if it has no frame
       footer crc            u32       of the 20 bytes before it
 
-The crc of a frame leaves out its header crc because a CRC-32 that runs over data and the CRC-32 of that data is the same
-for all data: so run, it would let the entries of one frame stand under the header of another.
+The crc of a frame leaves out its header crc because a CRC-32 that runs over data and then over the CRC-32 of that data
+is the same for all data: so run, it would let the entries of one frame stand under the header of another. Every version
+of the format keeps the layout of the segment header.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def read_frames(buffer: bytes, offset: int, salt: int, expected: int) -> Iterato
             break
         start = offset + FRAME_HEADER_BYTES
         stop = start + length
-        end = stop + 4
+        end = stop + _CRC.size
         if end > len(buffer):
             yield Fault(
                 offset, f"the frame {sequence} has {end - offset} bytes, and here are {len(buffer) - offset}", end
@@ -209,6 +210,13 @@ def read_frames(buffer: bytes, offset: int, salt: int, expected: int) -> Iterato
     if is_blank(buffer, offset):
         return
     yield _read_footer(buffer, offset, salt) or Fault(offset, f"no frame stands where {expected} belongs")
+
+
+def frame_offset(buffer: bytes, offset: int, sequence: int) -> int:
+    """Where the frame of ``sequence`` begins, in a buffer whose frames from ``offset`` on have been found sound."""
+    while _FRAME.unpack_from(buffer, offset)[2] < sequence:
+        offset += FRAME_HEADER_BYTES + _FRAME.unpack_from(buffer, offset)[1] + _CRC.size
+    return offset
 
 
 def is_blank(buffer: bytes, offset: int) -> bool:

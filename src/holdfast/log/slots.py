@@ -32,14 +32,16 @@ def encode_slot(store_id: bytes, sequence: int) -> bytes:
     return head + _CRC.pack(crc32(head))
 
 
-def read_slots(buffer: bytes, store_id: bytes) -> int:
-    """The highest durable sequence that a sound slot of this store tells; 0 if none does."""
-    highest = 0
+def read_slots(buffer: bytes) -> list[tuple[bytes, int]]:
+    """(store id, durable sequence) of each slot that is sound."""
+    found = []
     for place in _PLACES:
         slot = buffer[place : place + _SLOT.size + _CRC.size]
-        if len(slot) == _SLOT.size + _CRC.size and slot == encode_slot(store_id, _SLOT.unpack_from(slot)[1]):
-            highest = max(highest, _SLOT.unpack_from(slot)[1])
-    return highest
+        if len(slot) == _SLOT.size + _CRC.size:
+            store_id, sequence = _SLOT.unpack_from(slot)
+            if slot == encode_slot(store_id, sequence):
+                found.append((store_id, sequence))
+    return found
 
 
 class DurableSlots:

@@ -30,6 +30,7 @@ from holdfast.log.frame import (
     encode_joined_frame,
     encode_segment_header,
 )
+from holdfast.log.segments import Segment, segment_folder, segment_path, slots_path
 from holdfast.log.slots import DurableSlots
 from holdfast.model import Entry
 
@@ -39,15 +40,6 @@ RESERVE_BYTES: Final = 1024 * 1024
 """How much space is allotted ahead of what is written."""
 _MARK_BYTES: Final = 64 * 1024
 """How exact ``bytes_since`` is."""
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """A sealed segment: its first and last sequence (the one before the first if it has no frame), and its bytes."""
-
-    path: Path
-    first: int
-    last: int
-    size: int
 
 
 class Tail(msgspec.Struct):
@@ -64,21 +56,6 @@ class Tail(msgspec.Struct):
 
 def _first_of(mark: tuple[int, int]) -> int:
     return mark[0]
-
-
-def segment_folder(directory: Path) -> Path:
-    """Where the segments of a store are."""
-    return directory / "wal"
-
-
-def segment_path(directory: Path, first: int) -> Path:
-    """The file of the segment whose first sequence is ``first``."""
-    return segment_folder(directory) / f"{first:020d}.wal"
-
-
-def slots_path(directory: Path) -> Path:
-    """The file of the durable slots."""
-    return directory / "DURABLE"
 
 
 class WriteAheadLog:
