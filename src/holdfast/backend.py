@@ -78,6 +78,15 @@ class View(Protocol):
         """Return True if the commit ``revision`` was made inside the run."""
 
 
+class Transaction(msgspec.Struct, frozen=True, gc=False):
+    """What a log keeps of one commit: its payloads in order, the first folded at ``time``, each 1 microsecond later."""
+
+    sequence: int
+    time: int
+    run: bytes | None
+    payloads: tuple[Any, ...]
+
+
 class StagedSpace(msgspec.Struct):
     """What a group of commits makes of one space, before it is durable.
 
@@ -93,6 +102,7 @@ class StagedSpace(msgspec.Struct):
     before: dict[int, dict[bytes, Header | None]]
     journal: list[tuple[bytes, JournalRow]]
     runs: set[tuple[bytes, int]]
+    transactions: list[Transaction] = []
 
 
 class Step(Protocol):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from holdfast.backend import Step
@@ -50,12 +51,20 @@ class CommitTicket:
 class Committer:
     """The queue of one store. Thread-safe.
 
-    ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds.
+    ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds; ``refused`` are
+    kinds that take no writes, with the reason.
     """
 
-    def __init__(self, registry: PrimitiveRegistry, codec: Any, begin_step: Callable[[Durability], Step]) -> None:
+    def __init__(
+        self,
+        registry: PrimitiveRegistry,
+        codec: Any,
+        begin_step: Callable[[Durability], Step],
+        refused: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         self.registry = registry
         self.codec = codec
+        self._refused = refused
         self._begin_step = begin_step
         self._mutex = threading.Lock()
         self._waiting: deque[CommitTicket] = deque()
@@ -167,7 +176,7 @@ class Committer:
                 stage = stages.get(ticket.batch.space)
                 if stage is None:
                     stage = stages[ticket.batch.space] = Stage(
-                        ticket.batch.space, step.view(ticket.batch.space), self.registry, self.codec
+                        ticket.batch.space, step.view(ticket.batch.space), self.registry, self.codec, self._refused
                     )
                     stage.fetch([one.batch for one in group[position:] if one.batch.space == ticket.batch.space])
                 elif stage.changed and ticket.batch.reads and (ticket.batch.reads.ranges or ticket.batch.reads.counts):

@@ -30,8 +30,8 @@ EXPIRY_INDEX = 0
 """The index that every kind has: when a record expires (only for those that do)."""
 
 
-class Header(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a record without its body."""
+class Header(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is known of a record without its body. Encoded as an array, so fields are only ever appended to Record."""
 
     key: bytes
     version: int
@@ -58,7 +58,7 @@ Written: TypeAlias = dict[bytes, Record | None]
 """What a fold makes: key -> the record after it, or None for a key that is removed."""
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+class Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The end of a space's history: its last commit's sequence (0: none yet) and time."""
 
     sequence: int = 0
@@ -82,7 +82,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     payload: bytes
 
 
-class JournalRow(msgspec.Struct, frozen=True, gc=False):
+class JournalRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One entry of a run: the commit that it was part of, and the records that it was folded upon.
 
     ``bases`` holds (key, encoded header or record, or None where there was none) for each touched key that the same

@@ -6,15 +6,15 @@ gets a sequence of its own; each entry gets a time greater than every one before
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from holdfast import clock
-from holdfast.backend import StagedSpace, View
+from holdfast.backend import StagedSpace, Transaction, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
-from holdfast.errors import InvalidInputError
+from holdfast.errors import InvalidInputError, ReadOnlyError
 from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
 from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment
@@ -28,12 +28,15 @@ decode_base = msgspec.msgpack.Decoder(Record).decode
 class Stage:
     """What a group of commits makes of one space, on top of what is committed."""
 
-    def __init__(self, space: str, view: View, registry: PrimitiveRegistry, codec: Any) -> None:
+    def __init__(
+        self, space: str, view: View, registry: PrimitiveRegistry, codec: Any, refused: Mapping[int, str]
+    ) -> None:
         head = view.head()
         self.staged = StagedSpace(space, head, head.sequence, head.time, {}, {}, [], set())
         self._view = view
         self._registry = registry
         self._codec = codec
+        self._refused = refused
 
     @property
     def changed(self) -> bool:
@@ -69,7 +72,8 @@ class Stage:
         if batch.reads:
             names = {primitive.id: primitive.name for primitive in self._registry}
             require_unchanged(self._view, staged.sequence, batch.reads, staged.writes, names)
-        sequence, now = staged.sequence + 1, max(clock.now(), staged.time + 1)
+        sequence = staged.sequence + 1
+        began = now = max(clock.now(), staged.time + 1)
         local: dict[int, dict[bytes, Record | None]] = {}
         outcomes: list[Written] = []
         journal: list[tuple[bytes, JournalRow]] = []
@@ -79,6 +83,10 @@ class Stage:
                 step.check(self._find(step.kind, step.key, local.get(step.kind), now))
                 continue
             kind, entry_type = self._registry.by_payload[type(step)]
+            if kind in self._refused:
+                raise ReadOnlyError(
+                    f"{self._registry.name_of(kind)} takes no writes in this store: {self._refused[kind]}"
+                )
             mine = local.get(kind)
             touched: Touched = {key: self._find(kind, key, mine, now) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
@@ -101,6 +109,8 @@ class Stage:
         for kind, records in local.items():
             staged.writes.setdefault(kind, {}).update(records)
         staged.sequence, staged.time = sequence, now - 1
+        payloads = tuple([step for step in batch.steps if type(step) is not Guard])
+        staged.transactions.append(Transaction(sequence, began, batch.run, payloads))
         if journal:
             staged.journal.extend(journal)
             staged.runs.add((journal[0][0], sequence))
@@ -145,18 +155,27 @@ class Stage:
     def _journal_row(
         self, run: bytes, payload: Any, touched: Touched, sequence: int, ordinal: int, now: int
     ) -> JournalRow:
-        bases: list[tuple[bytes, bytes | None]] = []
-        for key, record in touched.items():
-            if record is None:
-                bases.append((key, None))
-            elif not self._written_by(run, record.revision, sequence):
-                bases.append((key, encode_base(as_base(record))))
-        return JournalRow(sequence, ordinal, now, self._registry.to_entry(payload), tuple(bases))
+        bases = bases_of(touched, lambda revision: self._written_by(run, revision, sequence))
+        return JournalRow(sequence, ordinal, now, self._registry.to_entry(payload), bases)
 
     def _written_by(self, run: bytes, revision: int, sequence: int) -> bool:
         if revision == sequence or (run, revision) in self.staged.runs:
             return True
         return revision <= self.staged.head.sequence and self._view.in_journal(run, revision)
+
+
+def bases_of(touched: Touched, is_own: Callable[[int], bool]) -> tuple[tuple[bytes, bytes | None], ...]:
+    """Return what a journal keeps of the records that an entry was folded upon: those that its run did not write.
+
+    ``is_own`` tells of a revision whether the run made it.
+    """
+    return tuple(
+        [
+            (key, None if record is None else encode_base(as_base(record)))
+            for key, record in touched.items()
+            if record is None or not is_own(record.revision)
+        ]
+    )
 
 
 def as_base(record: Header) -> Record:

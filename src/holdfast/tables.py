@@ -28,11 +28,17 @@ INSERTED_ONE_BY_ONE = 16
 class OrderedItems(Generic[T]):
     """A sorted set of tuples that takes changes at once and sorts them when it is next read."""
 
-    __slots__ = ("_items", "_waiting")
+    __slots__ = ("_is_sorted", "_items", "_waiting")
 
     def __init__(self) -> None:
         self._items: list[T] = []
+        self._is_sorted = True
         self._waiting: dict[T, bool] = {}
+
+    def load(self, items: Iterable[T]) -> None:
+        """Add items in any order, none of which is there, before anything else is done."""
+        self._items.extend(items)
+        self._is_sorted = False
 
     def add(self, item: T) -> None:
         """Add an item that is not there."""
@@ -45,6 +51,9 @@ class OrderedItems(Generic[T]):
     def settled(self) -> list[T]:
         """Return the items in order; the list is the set's own and is not to be changed."""
         waiting, items = self._waiting, self._items
+        if not self._is_sorted:
+            items.sort()
+            self._is_sorted = True
         if not waiting:
             return items
         if len(waiting) <= INSERTED_ONE_BY_ONE:
@@ -98,6 +107,17 @@ class Table:
             items.add((value, key))
         return before
 
+    def load(self, records: Sequence[Record]) -> None:
+        """Add records whose keys are not there, before any is put."""
+        self.by_key.update([(record.key, record) for record in records])
+        self.keys.load([(record.key, record.key) for record in records])
+        terms: dict[int, list[tuple[bytes, bytes]]] = {}
+        for record in records:
+            for index, value in record.terms:
+                terms.setdefault(index, []).append((value, record.key))
+        for index, items in terms.items():
+            self.indexes.setdefault(index, OrderedItems()).load(items)
+
     def places(self, index: int | None) -> list[tuple[bytes, bytes]]:
         """Return all (value, key) of an index, or of the keys, in order."""
         items = self.keys if index is None else self.indexes.get(index)
@@ -136,41 +156,77 @@ class SpaceTables:
         self.lock = threading.RLock()
         self.head = Head()
         self.tables: dict[int, Table] = {}
-        self.latest: dict[tuple[int, bytes], tuple[int, bool]] = {}
-        self.feed: OrderedItems[tuple[int, int, bytes]] = OrderedItems()
+        self.tombstones: dict[tuple[int, bytes], int] = {}
         self.journals: dict[bytes, list[JournalRow]] = {}
         self.snapshots: list[SnapshotView] = []
+        self._feed: OrderedItems[tuple[int, int, bytes]] | None = None
+
+    def table(self, kind: int) -> Table:
+        """Return the table of a kind, made if there is none."""
+        table = self.tables.get(kind)
+        if table is None:
+            table = self.tables[kind] = Table()
+        return table
+
+    def check(self, staged: StagedSpace) -> None:
+        """CorruptionError if what is new by its making is there already."""
+        for kind, records in staged.writes.items():
+            by_key, known = self.table(kind).by_key, staged.before.get(kind, {})
+            for key in records:
+                if key not in known and key in by_key:
+                    raise CorruptionError(f"a new record was to be written over one that exists (kind {kind})")
 
     def apply(self, staged: StagedSpace) -> None:
-        """Make a staged group visible, all at once."""
+        """Make a staged group visible, all at once. To do it again changes nothing: so an interrupt is made good."""
         with self.lock:
             for kind, records in staged.writes.items():
-                table = self.tables.setdefault(kind, Table())
-                known = staged.before.get(kind, {})
-                for key in records:
-                    if key not in known and key in table.by_key:
-                        raise CorruptionError(f"a new record was to be written over one that exists (kind {kind})")
-            for kind, records in staged.writes.items():
-                table = self.tables[kind]
+                table = self.table(kind)
                 for key, record in records.items():
-                    before = table.put(record, key)
-                    if before is None and record is None:
-                        continue
-                    for snapshot in self.snapshots:
-                        snapshot.replaced.setdefault(kind, {}).setdefault(key, before)
-                    self._feed(kind, key, staged.sequence if record is None else record.revision, record is None)
+                    self.put(kind, table, key, record, staged.sequence)
             for run, row in staged.journal:
-                self.journals.setdefault(run, []).append(row)
+                rows = self.journals.setdefault(run, [])
+                if not rows or _row_place(rows[-1]) < _row_place(row):
+                    rows.append(row)
             self.head = Head(staged.sequence, staged.time)
 
-    def _feed(self, kind: int, key: bytes, revision: int, deleted: bool) -> None:
-        before = self.latest.get((kind, key))
-        for snapshot in self.snapshots:
-            snapshot.changed.setdefault((kind, key), before)
-        if before is not None:
-            self.feed.remove((before[0], kind, key))
-        self.latest[kind, key] = (revision, deleted)
-        self.feed.add((revision, kind, key))
+    def put(self, kind: int, table: Table, key: bytes, record: Record | None, sequence: int) -> None:
+        """Set or remove (at the commit ``sequence``) one record, and tell the change feed and the snapshots."""
+        before = table.put(record, key)
+        place = (kind, key)
+        if record is None:
+            if before is None:
+                return
+            deleted_at = None
+            self.tombstones[place] = sequence
+        else:
+            deleted_at = self.tombstones.pop(place, None) if self.tombstones else None
+            sequence = record.revision
+        if self.snapshots:
+            told = None
+            if before is not None:
+                told = (before.revision, False)
+            elif deleted_at is not None:
+                told = (deleted_at, True)
+            for snapshot in self.snapshots:
+                snapshot.replaced.setdefault(kind, {}).setdefault(key, before)
+                snapshot.changed.setdefault(place, told)
+        if self._feed is not None:
+            if before is not None:
+                self._feed.remove((before.revision, kind, key))
+            elif deleted_at is not None:
+                self._feed.remove((deleted_at, kind, key))
+            self._feed.add((sequence, kind, key))
+
+    def feed(self) -> list[tuple[int, int, bytes]]:
+        """Return (revision, kind, key) of the newest change of each key, in order; made when it is first asked for."""
+        if self._feed is None:
+            self._feed = OrderedItems()
+            for kind, table in self.tables.items():
+                for key, record in table.by_key.items():
+                    self._feed.add((record.revision, kind, key))
+            for (kind, key), revision in self.tombstones.items():
+                self._feed.add((revision, kind, key))
+        return self._feed.settled()
 
 
 class LiveView:
@@ -227,10 +283,10 @@ class LiveView:
     def changes(self, after: int, limit: int) -> list[Change]:
         """See ``backend.View``."""
         with self._space.lock:
-            feed = self._space.feed.settled()
+            feed, tombstones = self._space.feed(), self._space.tombstones
             first = bisect_left(feed, (after + 1,))
             return [
-                Change(revision, kind, key, self._space.latest[kind, key][1])
+                Change(revision, kind, key, (kind, key) in tombstones)
                 for revision, kind, key in feed[first : first + limit]
             ]
 

@@ -7,7 +7,7 @@ For tests and scratch work. The same order, isolation, limits and errors as the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ class ResidentBackend:
         self._spaces: dict[str, SpaceTables] = {}
         self._write_lock = threading.Lock()
         self._closed = False
-        self.committer = Committer(registry, MSGPACK, self._begin_step)
+        self.committer = Committer(registry, MSGPACK, self._begin_step, self._refused())
 
     def view(self, space: str) -> View:
         """See ``backend.Backend``."""
@@ -74,6 +74,13 @@ class ResidentBackend:
         self._closed = True
         self._spaces.clear()
 
+    def _refused(self) -> Mapping[int, str]:
+        """Kinds that take no writes, with the reason."""
+        return {}
+
+    def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
+        """Put commits on the medium, or raise with nothing of them left."""
+
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("this store is closed; open it again")
@@ -82,30 +89,38 @@ class ResidentBackend:
         self._require_open()
         return self._spaces.get(space) or self._spaces.setdefault(space, SpaceTables())
 
-    def _begin_step(self, durability: Durability) -> _ResidentStep:
+    def _begin_step(self, durability: Durability) -> ResidentStep:
         self._require_open()
         self._write_lock.acquire()
-        return _ResidentStep(self)
+        return ResidentStep(self, durability)
 
 
-class _ResidentStep:
-    """One group's publication, under the write lock."""
+class ResidentStep:
+    """One group's publication, under the write lock: on the medium first, then in the tables."""
 
-    def __init__(self, backend: ResidentBackend) -> None:
+    def __init__(self, backend: ResidentBackend, durability: Durability) -> None:
         self._backend = backend
-        self._published = self._ended = False
+        self._durability = durability
+        self._durable: Sequence[StagedSpace] | None = None
+        self._ended = False
 
     def view(self, space: str) -> View:
+        """See ``backend.Step``."""
         return self._backend.view(space)
 
     def publish(self, staged: Sequence[StagedSpace]) -> None:
+        """See ``backend.Step``."""
         for one in staged:
-            self._backend._tables(one.space).apply(one)
-        self._published = True
+            self._backend._tables(one.space).check(one)
+        self._backend._make_durable(staged, self._durability)
+        self._durable = staged
         self.abandon()
 
     def abandon(self) -> bool:
+        """See ``backend.Step``. Applies what is durable once more if an interrupt struck while it was being applied."""
         if not self._ended:
+            for one in self._durable or ():
+                self._backend._tables(one.space).apply(one)
             self._ended = True
             self._backend._write_lock.release()
-        return self._published
+        return self._durable is not None

@@ -8,7 +8,7 @@ from holdfast.backend import Backend
 from holdfast.errors import InitError, InvalidInputError
 from holdfast.registry import PrimitiveRegistry
 
-SCHEMES = ("memory:", "sqlite:")
+SCHEMES = ("memory:", "sqlite:", "log:")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)  # two letters or more: "C:" is a drive
 BUSY_SECONDS_MAX = 86_400.0
 
@@ -34,6 +34,15 @@ def open_backend(
         if read_only:
             raise InitError("memory: is always new and empty, so it cannot be opened with read_only=True")
         return ResidentBackend(registry)
+    if scheme == "log":
+        from pathlib import Path
+
+        from holdfast.backends.log_engine import LogBackend
+
+        path = rest.removeprefix("//")
+        if not path:
+            raise InvalidInputError("url", "log: needs a directory, for example log:agent")
+        return LogBackend(registry, Path(path).expanduser(), create=create, read_only=read_only)
     if scheme == "sqlite":
         from pathlib import Path
 

@@ -25,6 +25,7 @@ from holdfast.backends.sqlite.view import SqliteView
 from holdfast.codec import JSON
 from holdfast.committer import Committer
 from holdfast.errors import ClosedError, HoldfastError, InitError, PermissionDeniedError, PoisonedError, ReadOnlyError
+from holdfast.flusher import Flusher
 from holdfast.log.files import make_directories, sync_directory
 from holdfast.model import Durability
 from holdfast.registry import PrimitiveRegistry
@@ -39,8 +40,6 @@ from holdfast.sqlite_library import (
 )
 from holdfast.text_index import TEXT_TABLES, FtsIndex
 
-FLUSH_SECONDS = 0.5
-"""The longest time that a power cut can take back from ``buffered`` commits."""
 BUSY_SECONDS = 30.0
 READERS_MAX = 16
 """Connections kept for reading; more are opened when more threads read at once, and closed after."""
@@ -79,7 +78,7 @@ class SqliteBackend:
         self._readers: deque[Connection] = deque()
         self._space_ids: dict[str, int] = {}
         self._write_lock = threading.Lock()
-        self._flusher: _Flusher | None = None
+        self._flusher: Flusher | None = None
         self.committer = Committer(registry, JSON, self._begin_step)
         self._writer = self._open(registry, create=create)
         self._synchronous = ""
@@ -231,7 +230,7 @@ class SqliteBackend:
 
     def _flush_soon(self) -> None:
         if self._flusher is None:
-            self._flusher = _Flusher(self.flush)
+            self._flusher = Flusher(self.flush)
         self._flusher.wake()
 
     def flush(self) -> None:
@@ -301,32 +300,3 @@ class SqliteBackend:
             raise ClosedError(f"{self._name} is closed; open it again")
         if os.getpid() != self._process:
             raise ClosedError(f"{self._name} was opened by process {self._process}; a forked child opens it for itself")
-
-
-class _Flusher:
-    """A thread that syncs buffered commits at the latest ``FLUSH_SECONDS`` after the first of them."""
-
-    def __init__(self, flush: Callable[[], None]) -> None:
-        self.error: Exception | None = None
-        self._flush = flush
-        self._wanted = threading.Event()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="holdfast-flush", daemon=True)
-        self._thread.start()
-
-    def wake(self) -> None:
-        self._wanted.set()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._wanted.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while self._wanted.wait() and not self._stopped.wait(FLUSH_SECONDS / 2):
-            self._wanted.clear()
-            try:
-                self._flush()
-            except Exception as error:
-                self.error = error
-                return

@@ -1,0 +1,332 @@
+"""``log:DIR``: the fastest backend - resident tables, a write-ahead log, snapshots. One writer process, many followers.
+
+    DIR/LOCK          held by the writer; says who it is
+    DIR/wal/          the log: what is acknowledged is in here, or in a snapshot
+    DIR/snapshots/    the newest two
+    DIR/DURABLE       the highest sequence known to be on stable storage
+
+Promises: a commit is visible only after its frame is in the log (``strict``: on stable storage; ``buffered``: out of
+the process, on stable storage within ``FLUSH_SECONDS``; ``ephemeral``: as buffered, but flushed only by the next strict
+commit or ``flush``). After a failed write or sync all further commits are refused until the store is opened again;
+reads go on. A snapshot is written while commits go on. Thread-safe. A store is not carried over a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast import clock
+from holdfast.backend import Capabilities, StagedSpace
+from holdfast.backends.log_engine.check import faults
+from holdfast.backends.log_engine.image import Image
+from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
+from holdfast.backends.log_engine.transcript import Transcript
+from holdfast.backends.resident import ResidentBackend, ResidentStep
+from holdfast.codec import MSGPACK
+from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
+from holdfast.flusher import Flusher
+from holdfast.log.files import Disk, Lock
+from holdfast.log.recovery import LogFollower
+from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter, find_snapshots
+from holdfast.log.wal import WriteAheadLog
+from holdfast.model import Durability
+from holdfast.process import this_process
+from holdfast.registry import PrimitiveRegistry
+
+SNAPSHOT_BYTES = 64 * 1024 * 1024
+"""The log grows by this, or by half of the last snapshot if that is more, before a snapshot is made by itself."""
+SNAPSHOTS_KEPT = 2
+_logger = logging.getLogger("holdfast")
+
+
+class LogBackend(ResidentBackend):
+    """The backend of ``log:DIR``."""
+
+    capabilities = Capabilities(
+        name="log",
+        durabilities=("ephemeral", "buffered", "strict"),
+        body_codec="msgpack",
+        persistent=True,
+        multi_process=False,
+    )
+
+    def __init__(
+        self,
+        registry: PrimitiveRegistry,
+        directory: Path,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        disk: Disk | None = None,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+    ) -> None:
+        """Open the store in a directory, recovering what is there; see ``holdfast.open`` for the errors."""
+        self.directory = directory
+        self._registry = registry
+        self._disk = disk or Disk()
+        self._read_only = read_only
+        self._process = os.getpid()
+        self._snapshot_bytes = snapshot_bytes
+        self._state = State(registry, MSGPACK)
+        self._lock: Lock | None = None
+        self._log: WriteAheadLog | None = None
+        self._follower: LogFollower | None = None
+        self._following = threading.Lock()
+        self._flusher: Flusher | None = None
+        self._snapshots = threading.Lock()
+        self._snapshot_thread: threading.Thread | None = None
+        self._snapshot_error: HoldfastError | None = None
+        self._snapshot_sequence = self._snapshot_size = 0
+        self._require_directory(create)
+        if read_only:
+            self._follow_anew()
+        else:
+            self._open()
+        super().__init__(registry)
+        self._spaces = self._state.spaces
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    def _require_directory(self, create: bool) -> None:
+        path = self.directory
+        if path.exists() and not path.is_dir():
+            raise InitError(f"{path} is a file; a log store is a directory, for example log:{path.with_suffix('.log')}")
+        if is_store(path, self._disk):
+            return
+        if self._read_only or not create:
+            raise InitError(f"{path} is no log store; create one with 'holdfast init' or open it with create=True")
+        if path.exists() and self._disk.list(path) not in ([], ["LOCK"]):
+            raise InitError(f"{path} holds other files than a log store's; give it a directory of its own")
+
+    def _open(self) -> None:
+        self._disk.make_directories(self.directory)
+        owner = this_process()
+        self._lock = self._disk.lock(self.directory / "LOCK", f"process {owner.pid} on {owner.host}")
+        try:
+            self._state, recovery = recover(self.directory, self._disk, self._registry, MSGPACK)
+            self._log = recovery.finish()
+        except BaseException:
+            self._lock.release()
+            raise
+        report = self._state.report
+        if report.snapshot is not None:
+            self._snapshot_sequence = report.snapshot_sequence
+            self._snapshot_size = self._disk.size(Path(report.snapshot))
+        for unsound in report.unsound:
+            _logger.warning("a snapshot was passed over: %s", unsound)
+        if report.torn_bytes:
+            level = logging.ERROR if report.lost else logging.WARNING
+            _logger.log(level, "%s ended with %s bytes of no whole transaction; they are kept beside it",
+                        report.torn_path, report.torn_bytes)  # fmt: skip
+        if report.lost:
+            _logger.error("%s lost %s transactions that were on stable storage", self.directory, report.lost)
+        for reason in self._state.refold.frozen.values():
+            _logger.warning("%s: %s; what it belongs to takes no writes", self.directory, reason)
+
+    def _refused(self) -> Mapping[int, str]:
+        return self._state.refold.frozen
+
+    # -- committing ----------------------------------------------------------------------------------------------------
+
+    def _begin_step(self, durability: Durability) -> ResidentStep:
+        self._require_open()
+        if self._log is None:
+            raise ReadOnlyError(f"{self.directory} is open for reading only; open it without read_only=True")
+        self._write_lock.acquire()
+        return LogStep(self, durability)
+
+    def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
+        log = self._log
+        assert log is not None  # a step was begun
+        script = Transcript(self._registry, self._state.numbering)
+        if missing := script.missing(staged):
+            log.append_joined([script.definitions(staged[0].transactions[0].time, missing)], sync=True)
+            for definition in missing:
+                self._state.numbering.define(definition)
+        log.append_joined(script.commits(staged), sync=durability == "strict")
+        if durability == "buffered":
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = Flusher(self.flush)
+        self._flusher.wake()
+
+    def flush(self) -> None:
+        """See ``backend.Backend``."""
+        self._require_open()
+        if self._log is not None:
+            self._log.flush()
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def snapshot_if_due(self) -> bool:
+        """Begin a snapshot in the background if the log has grown by enough since the last; return whether it did."""
+        if not self._is_snapshot_due() or not self._snapshots.acquire(blocking=False):
+            return False
+        self._snapshot_thread = threading.Thread(target=self._snapshot_behind, name="holdfast-snapshot", daemon=True)
+        self._snapshot_thread.start()
+        return True
+
+    def _is_snapshot_due(self) -> bool:
+        log = self._log
+        if log is None or log.failure is not None:
+            return False
+        return log.bytes_since(self._snapshot_sequence) > max(self._snapshot_bytes, self._snapshot_size // 2)
+
+    def _snapshot_behind(self) -> None:
+        try:
+            self._write_snapshot()
+            self._snapshot_error = None
+        except HoldfastError as error:  # the log still holds everything; the next one may succeed
+            self._snapshot_error = error
+            _logger.warning("%s: a snapshot could not be written: %s", self.directory, error)
+        finally:
+            self._snapshots.release()
+
+    def make_snapshot(self) -> Path | None:
+        """Write a snapshot now, while commits go on; return its file, or None if nothing has changed since the last."""
+        self._require_open()
+        if self._log is None:
+            raise ReadOnlyError(f"{self.directory} is open for reading only; its writer makes the snapshots")
+        with self._snapshots:
+            return self._write_snapshot()
+
+    def _write_snapshot(self) -> Path | None:
+        log, state = self._log, self._state
+        assert log is not None
+        with self._write_lock:
+            self._require_open()
+            if log.sequence == self._snapshot_sequence:
+                return None
+            log.rotate()
+            covered = log.sequence
+            image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
+        try:
+            header = SnapshotHeader(image.sections, clock.now(), covered, log.store_id)
+            writer = SnapshotWriter(self.directory, self._disk, header)
+            try:
+                for number, page in image.pages():
+                    if page:
+                        writer.page(page)
+                    else:
+                        writer.section(number)
+                size = writer.size
+                path = writer.finish()
+            except BaseException:
+                writer.discard()
+                raise
+        finally:
+            image.close()
+        self._snapshot_sequence, self._snapshot_size = covered, size
+        self._remove_old(log)
+        return path
+
+    def _remove_old(self, log: WriteAheadLog) -> None:
+        """Keep the newest snapshots, and the log since the oldest of them, so that either is enough."""
+        found = find_snapshots(self.directory, self._disk)
+        for _, path in found[SNAPSHOTS_KEPT:]:
+            self._disk.remove(path)
+        if len(found) >= SNAPSHOTS_KEPT:
+            log.remove_before(found[SNAPSHOTS_KEPT - 1][0] + 1)
+
+    # -- following -----------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> int:
+        """For a store that is open for reading only: take in what its writer has committed since; return how much."""
+        self._require_open()
+        with self._following:
+            before = self._state.sequence
+            if self._follower is None:
+                return 0
+            for frame in self._follower.poll():
+                self._state.apply(frame, str(self.directory))
+            if self._follower.is_gone:
+                self._follow_anew()
+                self._spaces = self._state.spaces
+            return self._state.sequence - before
+
+    def _follow_anew(self) -> None:
+        for _ in range(3):  # the writer may remove what is about to be read: then there is a newer snapshot
+            state, _ = load_newest(self.directory, self._disk, self._registry, MSGPACK)
+            follower = LogFollower(self.directory, self._disk, state.sequence)
+            for frame in follower.poll():
+                state.apply(frame, str(self.directory))
+            if not follower.is_gone:
+                state.report.entries, state.report.transactions = state.refold.entries, follower.sequence
+                self._state, self._follower = state, follower
+                return
+        raise InitError(f"{self.directory} changes faster than it can be read; try again")
+
+    # -- the rest ------------------------------------------------------------------------------------------------------
+
+    def verify(self) -> Iterator[str]:
+        """See ``backend.Backend``: every byte of every file is read and compared with its checksum."""
+        self._require_open()
+        if self._log is not None:
+            with self._write_lock:
+                yield from faults(self.directory, self._disk)
+        else:
+            yield from faults(self.directory, self._disk)
+
+    def stats(self) -> dict[str, Any]:
+        """See ``backend.Backend``."""
+        self._require_open()
+        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        waiting = len(self._state.refold.opaque)
+        return {
+            "path": str(self.directory),
+            "bytes": sum(self._disk.size(path) for path in files),
+            "recovery": msgspec.to_builtins(self._state.report),
+            "snapshot_sequence": self._snapshot_sequence,
+            "snapshot_error": None if self._snapshot_error is None else str(self._snapshot_error),
+            "waiting_entries": waiting,
+        }
+
+    def close(self) -> None:
+        """Flush, make a snapshot if one is due, and let another process write; idempotent."""
+        if self._closed:
+            return
+        if os.getpid() != self._process:
+            self._closed = True  # the files belong to the parent
+            return
+        try:
+            if self._flusher is not None:
+                self._flusher.stop()
+            if self._is_snapshot_due():
+                self.make_snapshot()
+            with self._snapshots, self._write_lock:  # a snapshot that is being written is finished
+                if self._log is not None:
+                    self._log.close()
+        finally:
+            super().close()
+            if self._lock is not None:
+                self._lock.release()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self.directory} is closed; open it again")
+        if os.getpid() != self._process:
+            raise ClosedError(
+                f"{self.directory} was opened by process {self._process}; a forked child opens it for itself"
+            )
+
+
+class LogStep(ResidentStep):
+    """A step whose end may begin a snapshot."""
+
+    _backend: LogBackend
+
+    def abandon(self) -> bool:
+        """See ``backend.Step``."""
+        was_committed = super().abandon()
+        if was_committed:
+            self._backend.snapshot_if_due()
+        return was_committed
