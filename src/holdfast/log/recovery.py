@@ -230,10 +230,15 @@ class LogRecovery:
             if name.endswith(".tmp"):
                 self._disk.remove(folder / name)
         tail = self._mended(self._end) if self._end else Tail(self.store_id, self._after, 0, self._sealed)
-        self._disk.sync_directory(folder)
-        return WriteAheadLog(
-            self._directory, self._disk, tail, segment_bytes=segment_bytes, reserve_bytes=reserve_bytes
-        )
+        try:
+            self._disk.sync_directory(folder)
+            return WriteAheadLog(
+                self._directory, self._disk, tail, segment_bytes=segment_bytes, reserve_bytes=reserve_bytes
+            )
+        except BaseException:
+            if tail.file is not None:
+                tail.file.close()
+            raise
 
     def _mended(self, end: _End) -> Tail:
         if self.report.torn_bytes:

@@ -93,10 +93,14 @@ class WriteAheadLog:
             self._marks.append((segment.first - 1, self._base))
             self._base += segment.size
         self._slots = DurableSlots(disk, slots_path(directory), tail.store_id, tail.sequence)
-        if tail.file is None:
-            self._start_segment()
-        else:
-            self._enter(tail.file, tail.salt, tail.first)
+        try:
+            if tail.file is None:
+                self._start_segment()
+            else:
+                self._enter(tail.file, tail.salt, tail.first)
+        except BaseException:
+            self._slots.close()
+            raise
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
