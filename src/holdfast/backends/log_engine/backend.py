@@ -43,6 +43,8 @@ from holdfast.registry import PrimitiveRegistry
 SNAPSHOT_BYTES = 64 * 1024 * 1024
 """The log grows by this, or by half of the last snapshot if that is more, before a snapshot is made by itself."""
 SNAPSHOTS_KEPT = 2
+_NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots"))
+"""What a crash may leave of a store that was just begun."""
 _logger = logging.getLogger("holdfast")
 
 
@@ -102,7 +104,7 @@ class LogBackend(ResidentBackend):
             return
         if self._read_only or not create:
             raise InitError(f"{path} is no log store; create one with 'holdfast init' or open it with create=True")
-        if path.exists() and self._disk.list(path) not in ([], ["LOCK"]):
+        if path.exists() and not set(self._disk.list(path)) <= _NAMES:
             raise InitError(f"{path} holds other files than a log store's; give it a directory of its own")
 
     def _open(self) -> None:

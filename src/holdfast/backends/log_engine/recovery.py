@@ -24,6 +24,7 @@ from holdfast.errors import CorruptionError, ReadError
 from holdfast.log.files import Disk
 from holdfast.log.frame import Frame
 from holdfast.log.recovery import LogRecovery
+from holdfast.log.segments import find_segments
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
 from holdfast.registry import PrimitiveRegistry
 from holdfast.tables import SpaceTables
@@ -137,6 +138,8 @@ def recover(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec: Any
                 f"{error} (and a snapshot was passed over: {report.unsound[0]})", path=error.path, offset=error.offset
             ) from error
         raise
+    if store_id is not None and not recovery.report.noted_durable and not find_segments(directory, disk):
+        raise CorruptionError(f"{directory} has snapshots, but the log is missing", path=str(directory))
     if store_id is not None and recovery.store_id != store_id:
         raise CorruptionError(f"{report.snapshot} belongs to another store than the log", path=report.snapshot)
     log = recovery.report
@@ -148,9 +151,9 @@ def recover(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec: Any
 
 
 def is_store(directory: Path, disk: Disk) -> bool:
-    """Whether there is a store in a directory, or the beginning of one."""
+    """Whether there is a store in a directory."""
     try:
-        return {"LOCK", "wal"} <= set(disk.list(directory))
+        return "wal" in disk.list(directory)
     except ReadError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return False

@@ -1,0 +1,102 @@
+"""Readers beside a live writer: committed state only, caught up on demand, across rotation and snapshots."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import holdfast
+from holdfast.errors import InitError, ReadOnlyError
+
+from .conftest import everything, work
+
+
+def test_a_follower_sees_what_is_committed_when_it_asks(stores):
+    with stores.open() as store:
+        store.kv.put("k", 1)
+        with stores.open(read_only=True) as follower:
+            assert follower.kv.get("k") == 1
+            store.kv.put("k", 2)
+            assert follower.kv.get("k") == 1
+            assert follower._backend.refresh() == 1 and follower._backend.refresh() == 0
+            assert follower.kv.get("k") == 2
+            work(store, 1)
+            follower._backend.refresh()
+            assert everything(follower) == everything(store)
+            assert follower.verify() == [] and follower._backend.flush() is None
+            with pytest.raises(ReadOnlyError):
+                follower.kv.put("k", 3)
+            with pytest.raises(ReadOnlyError):
+                follower._backend.make_snapshot()
+        assert store._backend.refresh() == 0  # a writer has seen it all
+
+
+def test_a_follower_goes_on_behind_rotation_and_snapshots_and_what_they_remove(stores):
+    with stores.open() as store:
+        store.kv.put("k", 0)
+        with stores.open(read_only=True) as follower:
+            for n in range(4):
+                work(store, 1)
+                store._backend.make_snapshot()
+                if n != 1:
+                    follower._backend.refresh()
+                    assert everything(follower) == everything(store)
+            work(store, 1)
+            for _ in range(3):
+                store._backend.make_snapshot()
+                store.kv.put("k", 5)
+            follower._backend.refresh()
+            assert everything(follower) == everything(store)
+
+
+def test_a_follower_changes_nothing_and_needs_no_writer(stores, tmp_path):
+    with stores.open() as store:
+        work(store, 1)
+        expected = everything(store)
+    before = sorted((path, path.stat().st_mtime_ns) for path in stores.directory.rglob("*"))
+    with stores.open(read_only=True) as follower:
+        assert everything(follower) == expected
+    assert sorted((path, path.stat().st_mtime_ns) for path in stores.directory.rglob("*")) == before
+
+
+WRITER = """
+import sys, holdfast
+with holdfast.open("log:" + sys.argv[1]) as store:
+    for n in range(10**9):
+        with store.transaction() as tx:
+            tx.kv.put("a", n)
+            tx.kv.put("b", n)
+        if n % 200 == 0:
+            store._backend.make_snapshot()
+"""
+
+
+def test_a_follower_of_another_process_never_sees_half_a_commit(stores):
+    with stores.open() as store:
+        store.kv.put_many({"a": 0, "b": 0})
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(stores.directory)]) as writer:
+        try:
+            with holdfast.open(f"log:{stores.directory}", read_only=True) as follower:
+                last, seen = -1, set()
+                while len(seen) < 60:
+                    assert writer.poll() is None
+                    follower._backend.refresh()
+                    a, b = follower.kv.get_many(["a", "b"])
+                    assert a == b and a >= last
+                    last = a
+                    seen.add(a)
+        finally:
+            writer.kill()
+
+
+def test_a_log_whose_snapshot_is_always_gone_is_given_up(stores, monkeypatch):
+    with stores.open() as store:
+        for n in range(4):
+            store.kv.put("k", n)
+            store._backend.make_snapshot()
+    shutil.rmtree(stores.directory / "snapshots")
+    with pytest.raises(InitError, match="try again"):
+        stores.open(read_only=True)
