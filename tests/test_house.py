@@ -32,6 +32,10 @@ APART = ("backends", "primitives", "integrations")
 TOGETHER = {
     ("backends.schemes", "backends.resident"),
     ("backends.schemes", "backends.sqlite"),
+    ("primitives.json", "primitives.json_patch"),
+    ("primitives.json", "primitives.json_paths"),
+    ("primitives.json", "primitives.json_query"),
+    ("primitives.json_patch", "primitives.json_paths"),
     ("primitives.memories", "primitives.memory"),
     ("primitives.memories", "primitives.source"),
     ("primitives.memories", "primitives.embedding"),
@@ -42,6 +46,7 @@ THIRD_PARTY = {
     "apsw": ("sqlite_library",),
     "click": ("cli",),
     "rich": ("cli", "demo"),
+    "jsonpath_rfc9535": ("primitives.json_query",),
     "markdown_it": ("capture.markdown",),
     "hypothesis": ("testing",),
     "pytest": ("testing",),

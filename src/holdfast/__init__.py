@@ -44,6 +44,7 @@ from holdfast.faces import REGISTRY
 from holdfast.journal import Diff, Difference
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
+from holdfast.primitives.json import Document
 from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.run import RunRecord
@@ -71,6 +72,7 @@ __all__ = [
     "Diff",
     "Difference",
     "DiskFullError",
+    "Document",
     "DocumentChunk",
     "Event",
     "FormatError",
