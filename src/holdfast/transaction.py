@@ -22,7 +22,7 @@ import msgspec
 from holdfast import clock
 from holdfast.backend import Backend, View
 from holdfast.codec import Value, digest
-from holdfast.errors import ClosedError, ConflictError
+from holdfast.errors import ClosedError, ConflictError, HoldfastError
 from holdfast.model import (
     Batch,
     CountRead,
@@ -87,6 +87,7 @@ class TransactionScope(Scope):
         self._promised: list[tuple[int, int, Finish[Any], Pending[Any]]] = []
         self._entries = 0
         self._open = True
+        self._refused: HoldfastError | None = None
 
     # Ending
 
@@ -94,6 +95,8 @@ class TransactionScope(Scope):
         """Make everything visible and durable together; None if nothing was written. Raises ConflictError."""
         self._require_open()
         self._open = False
+        if self._refused is not None:
+            raise self._refused
         if not self._entries:
             return None  # all that was read was true at the pin
         self._batch.reads = self._reads if self._reads else None
@@ -147,14 +150,31 @@ class TransactionScope(Scope):
         """Fold the steps of a kind that were not folded yet."""
         taken = [step for step in self._unfolded if self._kind_of(step) == kind]
         self._unfolded = [step for step in self._unfolded if self._kind_of(step) != kind]
-        for step in taken:
-            self._fold(view, step, self._folded(kind))
+        self._fold_all(view, taken, self._folded(kind))
+
+    def _fold_all(self, view: View, steps: list[Any], upon: _Folded) -> None:
+        """Fold steps of the batch; what refuses one of them ends the transaction, since it has been shown."""
+        try:
+            for step in steps:
+                self._fold(view, step, upon)
+        except HoldfastError as error:
+            self._refused = error
+            raise
 
     def _fold_new(self, view: View, steps: list[Any]) -> list[Written]:
-        """Fold steps that are not in the batch yet, behind those that are; return the outcome of each entry."""
-        for kind in {self._kind_of(step) for step in steps}:
+        """Fold steps that are not in the batch yet, behind those that are; return the outcome of each entry.
+
+        If one is refused the transaction may go on without them, so it then depends on what refused it.
+        """
+        kinds = {self._kind_of(step): None for step in steps}
+        for kind in kinds:
             self._settle(view, kind)
-        folded = [self._fold(view, step, self._folded(self._kind_of(step))) for step in steps]
+        try:
+            folded = [self._fold(view, step, self._folded(self._kind_of(step))) for step in steps]
+        except HoldfastError:
+            for kind in kinds:
+                self._depend(kind, list(self._folded(kind).loose))
+            raise
         return [written for written in folded if written is not None]
 
     def _fold_and_depend(self, view: View, steps: list[Any]) -> list[Written]:
@@ -191,9 +211,7 @@ class TransactionScope(Scope):
                 headers = view.read(kind, list(folded.loose), "headers")
                 if [_revision(header) for header in headers] != list(folded.loose.values()):
                     anew = _Folded()
-                    for step in self._batch.steps:
-                        if self._kind_of(step) == kind:
-                            self._fold(view, step, anew)
+                    self._fold_all(view, [step for step in self._batch.steps if self._kind_of(step) == kind], anew)
                     self._kinds[kind] = anew
                     self._unfolded = [step for step in self._unfolded if self._kind_of(step) != kind]
 
@@ -237,6 +255,8 @@ class TransactionScope(Scope):
     def _at_pin(self, read: Callable[[View], T]) -> T:
         """Read at the pin; where the space has moved on, move the pin or raise ConflictError."""
         self._require_open()
+        if self._refused is not None:
+            raise self._refused
         with self._backend.snapshot(self.space) as view:
             sequence = view.head().sequence
             if sequence != self._reads.pin:

@@ -25,7 +25,7 @@ from holdfast.model import Guard, Record, Touched, Written
 from holdfast.primitive import EntryType, Moment, Payload, Primitive, Put, expecting, own_key, put_entry, write
 from holdfast.primitives.json_patch import Operation, apply, check_patch
 from holdfast.primitives.json_paths import Tree, check_depth, find, parse_pointer
-from holdfast.primitives.json_query import check_query, select
+from holdfast.primitives.json_query import compile_query
 from holdfast.scope import Listing, Pending, Scope, check_limit, cursor_place, cursor_text, first_record, take
 
 KIND = PRIMITIVE_IDS["json"]
@@ -232,9 +232,9 @@ class Documents:
         Needs the extra ``json``. A transaction depends on the whole document then. Raises InvalidInputError;
         UnsupportedError without the extra.
         """
-        query = check_query(path)
+        select = compile_query(path)
         found = self._find(key, "")
-        return select(found[0], query) if found else []
+        return select(found[0]) if found else []
 
     def record(self, key: str) -> Document | None:
         """Return a document with its metadata, version, revision and times, or None."""

@@ -1,21 +1,22 @@
 """JSONPath (RFC 9535) into values: the one door to jsonpath-rfc9535, which the extra ``json`` brings.
 
 Promises: what cannot be parsed is InvalidInputError; bytes, UUID and datetime are leaves, equal to themselves and
-ordered with nothing. It is never used by a fold, since what a query finds may change with the library.
+ordered with nothing (and ``length`` of bytes is their number). It is never used by a fold, since what a query finds may change with the library.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from holdfast.codec import Value, check_text
 from holdfast.errors import InvalidInputError, UnsupportedError
 
 
-def check_query(path: object, field: str = "path") -> Any:
-    """Return a query that is ready to be used.
+def compile_query(path: object, field: str = "path") -> Callable[[Value], list[Value]]:
+    """Return what finds the values of a query in a value, in the order of RFC 9535.
 
-    Raises InvalidInputError; UnsupportedError without jsonpath-rfc9535.
+    Raises InvalidInputError, and so does what is returned, for a query that is nested too deeply to be followed;
+    UnsupportedError without jsonpath-rfc9535.
     """
     text = check_text(path, field)
     try:
@@ -23,12 +24,19 @@ def check_query(path: object, field: str = "path") -> Any:
     except ImportError as error:
         message = "JSONPath needs jsonpath-rfc9535: pip install 'holdfast[json]'; get() with a JSON Pointer does not"
         raise UnsupportedError(message, capability="jsonpath") from error
+
+    def refused(error: Exception) -> InvalidInputError:
+        return InvalidInputError(field, f"{text!r:.100} is no JSONPath that can be followed: {error}")
+
     try:
-        return compile(text)
-    except JSONPathError as error:
-        raise InvalidInputError(field, f"is no JSONPath: {error}") from error
+        query = compile(text)
+    except (JSONPathError, RecursionError) as error:
+        raise refused(error) from error
 
+    def select(value: Value) -> list[Value]:
+        try:
+            return [node.value for node in query.find(value)]  # type: ignore[arg-type]
+        except (JSONPathError, RecursionError) as error:
+            raise refused(error) from error
 
-def select(value: Value, query: Any) -> list[Value]:
-    """Return the values that a query finds, in the order of RFC 9535."""
-    return [node.value for node in query.find(value)]
+    return select
