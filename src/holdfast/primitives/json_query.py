@@ -1,12 +1,14 @@
 """JSONPath (RFC 9535) into values: the one door to jsonpath-rfc9535, which the extra ``json`` brings.
 
 Promises: what cannot be parsed is InvalidInputError; bytes, UUID and datetime are leaves, equal to themselves and
-ordered with nothing (and ``length`` of bytes is their number). It is never used by a fold, since what a query finds may change with the library.
+ordered with nothing (and ``length`` of bytes is their number). It is never used by a fold, since what a query finds may
+change with the library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from holdfast.codec import Value, check_text
 from holdfast.errors import InvalidInputError, UnsupportedError
@@ -33,9 +35,9 @@ def compile_query(path: object, field: str = "path") -> Callable[[Value], list[V
     except (JSONPathError, RecursionError) as error:
         raise refused(error) from error
 
-    def select(value: Value) -> list[Value]:
+    def select(value: Any) -> list[Any]:
         try:
-            return [node.value for node in query.find(value)]  # type: ignore[arg-type]
+            return [node.value for node in query.find(value)]
         except (JSONPathError, RecursionError) as error:
             raise refused(error) from error
 
