@@ -14,11 +14,11 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import event, json, kv, memories, run
+from holdfast.primitives import documents, event, kv, memories, run
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
-    (json.Documents, aio_faces.AsyncDocuments),
+    (documents.Documents, aio_faces.AsyncDocuments),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
     (run.Runs, aio_faces.AsyncRuns),

@@ -15,7 +15,7 @@ SOURCE = Path("src/holdfast")
 TARGET = SOURCE / "aio_faces.py"
 FACES = (
     ("primitives/kv.py", "KeyValues", "kv"),
-    ("primitives/json.py", "Documents", "json"),
+    ("primitives/documents.py", "Documents", "json"),
     ("primitives/event.py", "Events", "events"),
     ("primitives/memories.py", "Memories", "memories"),
     ("primitives/run.py", "Runs", "runs"),
@@ -45,7 +45,7 @@ from holdfast.async_work import AsyncFace
 from holdfast.codec import Value
 from holdfast.primitives.embedding import Embedding
 from holdfast.primitives.event import Event, Events, Stream, Verification
-from holdfast.primitives.json import Document, Documents
+from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs

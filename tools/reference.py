@@ -9,8 +9,8 @@ from typing import Any
 
 import holdfast
 from holdfast import errors
+from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import Events
-from holdfast.primitives.json import Documents
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs

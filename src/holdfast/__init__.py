@@ -42,9 +42,9 @@ from holdfast.errors import (
 )
 from holdfast.faces import REGISTRY
 from holdfast.journal import Diff, Difference
+from holdfast.primitives.documents import Document
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
-from holdfast.primitives.json import Document
 from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.run import RunRecord

@@ -14,8 +14,8 @@ from msgspec import UNSET, UnsetType
 
 from holdfast.async_work import AsyncFace
 from holdfast.codec import Value
+from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.event import Event, Events, Stream, Verification
-from holdfast.primitives.json import Document, Documents
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import EventPrimitive, Events
-from holdfast.primitives.json import Documents, JsonPrimitive
+from holdfast.primitives.json import JsonPrimitive
 from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
