@@ -13,8 +13,12 @@ from holdfast.primitives.kv import KIND, KeyValueBody, KvPut
 KEY = encode_key("k")
 
 
+def opened(record):
+    return {} if record is None else decode(record.body, KeyValueBody).value
+
+
 def field(name):
-    return lambda record: None if record is None else decode(record.body, KeyValueBody).value.get(name)
+    return lambda value: value.get(name)
 
 
 def there(header):
@@ -29,27 +33,53 @@ def scope(space):
 
 def test_a_part_is_read_in_every_scope(space, scope):
     direct = space._scope
-    assert direct.read_part(KIND, KEY, field("a")) == 1 and direct.read_part(KIND, KEY, there, "headers")
+    assert direct.read_part(KIND, KEY, opened, field("a")) == 1 and direct.read_part(KIND, KEY, there, bool, "headers")
     with space.snapshot() as view:
         space.kv.put("k", {"a": 2})
-        assert view._scope.read_part(KIND, KEY, field("a")) == 1
+        assert view._scope.read_part(KIND, KEY, opened, field("a")) == 1
 
 
 def test_a_change_elsewhere_in_the_record_is_no_conflict(space, scope):
     with space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         space.kv.put("k", {"a": 1, "b": 2})
         tx.kv.put("x", 1)
     with pytest.raises(ConflictError, match="what was read of kv 'k'") as caught, space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         space.kv.put("k", {"a": 2, "b": 2})
         tx.kv.put("x", 2)
     assert caught.value.keys == (("kv", "k"),) and space.kv.get("x") == 1
 
 
+def test_many_parts_of_one_record_open_it_once_in_the_commit(space, scope):
+    opens = []
+
+    def counted(record):
+        opens.append(record)
+        return opened(record)
+
+    with space.transaction() as tx:
+        for name in "abcabc":
+            scope(tx).read_part(KIND, KEY, counted, field(name))
+        space.kv.put("other", 1)
+        tx.kv.put("x", 1)
+        opens.clear()
+    assert len(opens) == 1
+
+
+def test_what_a_read_changes_in_its_result_is_seen_by_nobody(space, scope):
+    space.json.create("d", {"a": {"b": []}})
+    with space.transaction() as tx:
+        tx.json.get("d", "/a")["b"].append(1)
+        tx.json.get("d")["a"] = None
+        assert tx.json.get("d") == {"a": {"b": []}}
+        tx.json.set("d", "/c", 1)
+    assert space.json.get("d") == {"a": {"b": []}, "c": 1}
+
+
 def test_a_part_and_the_whole_is_the_whole(space, scope):
     for order in (1, -1):
-        looks = [lambda tx: scope(tx).read_part(KIND, KEY, field("a")), lambda tx: tx.kv.get("k")][::order]
+        looks = [lambda tx: scope(tx).read_part(KIND, KEY, opened, field("a")), lambda tx: tx.kv.get("k")][::order]
         with pytest.raises(ConflictError), space.transaction() as tx:
             for look in looks:
                 look(tx)
@@ -59,7 +89,7 @@ def test_a_part_and_the_whole_is_the_whole(space, scope):
 
 def test_the_whole_of_another_record_leaves_a_part_a_part(space, scope):
     with space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         assert tx.kv.get("other") is None and tx.kv.exists("k2") is False
         space.kv.put("k", {"a": 1, "b": 2})
         tx.kv.put("x", 1)
@@ -68,47 +98,51 @@ def test_the_whole_of_another_record_leaves_a_part_a_part(space, scope):
 
 def test_headers_are_enough_for_what_needs_no_body(space, scope):
     with space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, there, "headers")
+        assert scope(tx).read_part(KIND, KEY, there, bool, "headers")
         space.kv.put("k", {})
-        assert not scope(tx).read_part(KIND, encode_key("x"), there, "headers")
+        assert not scope(tx).read_part(KIND, encode_key("x"), there, bool, "headers")
         tx.kv.put("y", 1)
     with pytest.raises(ConflictError), space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, there, "headers")
+        assert scope(tx).read_part(KIND, KEY, there, bool, "headers")
         space.kv.delete("k")
         tx.kv.put("y", 2)
 
 
 def test_the_pin_moves_on_past_other_parts_and_never_past_this_one(space, scope):
     with space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
+        space.kv.put("other", 1)
+        assert scope(tx).read_part(KIND, KEY, opened, field("b")) == 1
+    with space.transaction() as tx:
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         space.kv.put("k", {"a": 1, "b": 2})
-        assert scope(tx).read_part(KIND, KEY, field("b")) == 2
+        assert scope(tx).read_part(KIND, KEY, opened, field("b")) == 2
     with pytest.raises(ConflictError), space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         space.kv.put("k", {"a": 2, "b": 3})
         for _ in range(2):
             with pytest.raises(ConflictError):
-                scope(tx).read_part(KIND, KEY, field("b"))
+                scope(tx).read_part(KIND, KEY, opened, field("b"))
 
 
 def test_guards_and_writes_stand_in_order(space, scope):
     with space.transaction() as tx:
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 1
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 1
         tx.kv.put("k", {"a": 2})
-        assert scope(tx).read_part(KIND, KEY, field("a")) == 2
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) == 2
         tx.kv.delete("k")
-        assert scope(tx).read_part(KIND, KEY, field("a")) is None
+        assert scope(tx).read_part(KIND, KEY, opened, field("a")) is None
     assert not space.kv.exists("k")
 
 
 def test_what_was_before_a_write_is_told(space, scope):
     put = KvPut(KEY, space._scope.codec.encode(KeyValueBody({"a": 5})))
-    assert space._scope.read_and_write(KIND, KEY, field("a"), [put], str) == "1"
+    assert space._scope.read_and_write(KIND, KEY, opened, field("a"), [put], str) == "1"
     with space.transaction() as tx:
-        assert scope(tx).read_and_write(KIND, KEY, field("a"), [put], str) == "5"
+        assert scope(tx).read_and_write(KIND, KEY, opened, field("a"), [put], str) == "5"
         assert tx.kv.get("k") == {"a": 5}
     with pytest.raises(ConflictError), space.transaction() as tx:
-        assert scope(tx).read_and_write(KIND, KEY, field("a"), [put], str) == "5"
+        assert scope(tx).read_and_write(KIND, KEY, opened, field("a"), [put], str) == "5"
         space.kv.put("k", {"a": 6})
     assert space.kv.get("k") == {"a": 6}
 
@@ -123,7 +157,7 @@ def test_steps_that_were_refused_are_not_in_the_batch_but_depended_upon(space, s
         with space.transaction() as tx:
             with pytest.raises(NotFoundError, match="not today"):
                 steps = [Guard(KIND, encode_key("g"), refuse), put]
-                scope(tx).read_and_write(KIND, KEY, field("a"), steps, str)
+                scope(tx).read_and_write(KIND, KEY, opened, field("a"), steps, str)
             change()
             tx.kv.put("x", 1)
 

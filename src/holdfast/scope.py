@@ -28,8 +28,11 @@ V = TypeVar("V", bound=Value)
 Finish = Callable[[list[Written]], T]
 """Makes the result of an operation from the outcome of each of its entries."""
 
+Open = Callable[[Any], Any]
+"""Makes something to look into of a record (Header or Record, as wanted) or of None: pure, and it never raises."""
+
 Part = Callable[[Any], V]
-"""Makes a value of a record (Header or Record, as wanted) or of None: pure, and it never raises."""
+"""Makes a value of what was opened: pure, leaves that as it is, and never raises."""
 
 PAGE_SIZE = 500
 
@@ -171,20 +174,22 @@ class Scope(ABC):
         """Return the record under a key, or None."""
         return self.read(kind, [key], want)[0]
 
-    def read_part(self, kind: int, key: bytes, part: Part[V], want: Want = "records") -> V:
-        """Return what ``part`` makes of the record under a key.
+    def read_part(self, kind: int, key: bytes, open: Open, part: Part[V], want: Want = "records") -> V:
+        """Return what ``part`` makes of the record under a key, once that is opened.
 
         A transaction depends on that value alone, told by the digest of its canonical form: a commit that changes the
         record and not the value is no conflict.
         """
-        return part(self.read_one(kind, key, want))
+        return part(open(self.read_one(kind, key, want)))
 
-    def read_and_write(self, kind: int, key: bytes, part: Part[V], steps: list[Any], finish: Callable[[V], T]) -> T:
+    def read_and_write(
+        self, kind: int, key: bytes, open: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
+    ) -> T:
         """Commit payloads and guards, and return what ``finish`` makes of a part of the record just before them."""
         before: list[V] = []
 
         def look(record: Any) -> None:
-            before[:] = [part(record)]
+            before[:] = [part(open(record))]
 
         return self.write([Guard(kind, key, look, body=True), *steps], lambda _: finish(before[0]))
 

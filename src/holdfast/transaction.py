@@ -40,7 +40,7 @@ from holdfast.model import (
 )
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
-from holdfast.scope import PAGE_SIZE, Finish, Part, Pending, Scope, unless_expired
+from holdfast.scope import PAGE_SIZE, Finish, Open, Part, Pending, Scope, unless_expired
 from holdfast.tables import between
 from holdfast.validation import require_unchanged
 
@@ -88,6 +88,7 @@ class TransactionScope(Scope):
         self._entries = 0
         self._open = True
         self._refused: HoldfastError | None = None
+        self._opened: tuple[Any, Open | None, Any] = (None, None, None)
 
     # Ending
 
@@ -218,17 +219,18 @@ class TransactionScope(Scope):
     # Reading
 
     def _seen(self, view: View, kind: int, keys: Sequence[bytes], want: Want, through: _Folded) -> list[Any]:
-        """Read through the folded writes of this transaction; what is read of a view is loose."""
-        overlay = through.overlay
-        missing = [key for key in keys if key not in overlay]
-        found: dict[bytes, Any] = {}
+        """Read through the folded writes of this transaction; what is read of a view is loose.
+
+        What is a base need not be read again: had it changed, moving the pin would have raised, or dropped it.
+        """
+        overlay, bases = through.overlay, through.bases
+        missing = [key for key in keys if key not in overlay and not (key in bases and _tells(bases[key], want))]
         if missing:
-            found = dict(zip(missing, view.read(kind, missing, want), strict=True))
-            for key, record in found.items():
-                through.bases[key] = record
+            for key, record in zip(missing, view.read(kind, missing, want), strict=True):
+                bases[key] = record
                 if (kind, key) not in self._reads.keys:
                     through.loose[key] = _revision(record)
-        seen = [overlay[key] if key in overlay else found[key] for key in keys]
+        seen = [overlay[key] if key in overlay else bases[key] for key in keys]
         return self._with_kept_blobs(view, kind, seen) if want == "blobs" and overlay else seen
 
     def _with_kept_blobs(self, view: View, kind: int, seen: list[Any]) -> list[Any]:
@@ -278,20 +280,23 @@ class TransactionScope(Scope):
 
         return self._at_pin(read)
 
-    def read_part(self, kind: int, key: bytes, part: Part[V], want: Want = "records") -> V:
+    def read_part(self, kind: int, key: bytes, open: Open, part: Part[V], want: Want = "records") -> V:
         """See ``Scope``: a guard among the steps takes the place of the record in the read set."""
 
         def read(view: View) -> Any:
             self._settle(view, kind)
             return self._seen(view, kind, [key], want, self._folded(kind))[0]
 
-        value = part(unless_expired(self._at_pin(read), self.now()))
-        self._batch.steps.append(Guard(kind, key, self._unchanged(kind, key, part, digest(value)), want != "headers"))
+        value = part(open(unless_expired(self._at_pin(read), self.now())))
+        check = self._unchanged(kind, key, open, part, digest(value))
+        self._batch.steps.append(Guard(kind, key, check, want != "headers"))
         return value
 
-    def _unchanged(self, kind: int, key: bytes, part: Part[Any], wanted: bytes) -> Callable[[Any], None]:
+    def _unchanged(self, kind: int, key: bytes, open: Open, part: Part[Any], wanted: bytes) -> Callable[[Any], None]:
         def check(record: Any) -> None:
-            if digest(part(record)) != wanted:
+            if self._opened[0] is not record or self._opened[1] is not open:
+                self._opened = record, open, open(record)  # once for all parts that were read one after the other
+            if digest(part(self._opened[2])) != wanted:
                 primitive = self.registry.by_id(kind)
                 name = primitive.key_text(key)
                 message = f"another commit changed what was read of {primitive.name} {name!r}"
@@ -301,9 +306,11 @@ class TransactionScope(Scope):
 
         return check
 
-    def read_and_write(self, kind: int, key: bytes, part: Part[V], steps: list[Any], finish: Callable[[V], T]) -> T:
+    def read_and_write(
+        self, kind: int, key: bytes, open: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
+    ) -> T:
         """See ``Scope``. The steps are folded at once, so that what refuses them is known here."""
-        value = self.read_part(kind, key, part)
+        value = self.read_part(kind, key, open, part)
         outcomes = self._at_pin(lambda view: self._fold_new(view, steps))
         self._entries += len(outcomes)
         self._batch.steps += steps
@@ -364,6 +371,11 @@ class TransactionScope(Scope):
 
 def _revision(record: Header | None) -> int:
     return 0 if record is None else record.revision
+
+
+def _tells(record: Header | None, want: Want) -> bool:
+    """Whether a record that was read holds what is wanted of it now."""
+    return record is None or want == "headers" or (want == "records" and type(record) is Record and not record.blobs)
 
 
 def _places(records: dict[bytes, Record | None], index: int | None) -> list[Cursor]:

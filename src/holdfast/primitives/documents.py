@@ -7,6 +7,7 @@ of two whose paths overlap (one is above the other, or they are the same) the la
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from holdfast.codec import BODY_BYTES_MAX, Value, check_text, check_value, decod
 from holdfast.errors import InvalidInputError, NotFoundError
 from holdfast.inputs import check_expiry, check_key, check_metadata, check_version
 from holdfast.keys import str_prefix_range
-from holdfast.model import Guard, Record, Written
+from holdfast.model import Guard, Header, Record, Written
 from holdfast.primitive import expecting
 from holdfast.primitives.json import (
     KIND,
@@ -30,7 +31,7 @@ from holdfast.primitives.json import (
     name_of,
 )
 from holdfast.primitives.json_patch import Operation, check_patch
-from holdfast.primitives.json_paths import check_depth, find, parse_pointer
+from holdfast.primitives.json_paths import Tokens, check_depth, find, parse_pointer
 from holdfast.primitives.json_query import compile_query
 from holdfast.scope import Listing, Pending, Scope, check_limit, cursor_place, cursor_text, first_record, take
 
@@ -150,9 +151,10 @@ class Documents:
 
     def exists(self, key: str, pointer: str = "") -> bool:
         """Return True if there is something at a pointer; of a whole document, no value is read."""
-        if parse_pointer(pointer):
-            return bool(self._scope.read_part(KIND, check_key(key, "key"), _is_there(pointer)))
-        return self._scope.read_part(KIND, check_key(key, "key"), lambda header: header is not None, "headers")
+        tokens, encoded = parse_pointer(pointer), check_key(key, "key")
+        if tokens:
+            return self._scope.read_part(KIND, encoded, _value_of, _is_at(tokens))
+        return self._scope.read_part(KIND, encoded, _is_there, bool, "headers")
 
     # Parts of documents
 
@@ -186,10 +188,10 @@ class Documents:
         expected: Document | None = None,
     ) -> bool:
         """Remove what is at a pointer, or ("") the document; return True if there was something."""
-        part = _is_there(pointer)
+        part = _is_at(parse_pointer(pointer))
         encoded = check_key(key, "key")
         steps = [*_guards(key, encoded, expected_version, expected), JsonDelete(encoded, pointer)]
-        return self._scope.read_and_write(KIND, encoded, part, steps, bool)
+        return self._scope.read_and_write(KIND, encoded, _value_of, part, steps, bool)
 
     def push(
         self,
@@ -223,8 +225,8 @@ class Documents:
         if type(index) is not int or not -(2**63) <= index < 2**63:
             raise InvalidInputError("index", f"must be an int (negative: from the end), not {index!r:.100}")
 
-        def item(record: Record | None) -> list[Value]:
-            array = _at(record, tokens)
+        def item(document: list[Value]) -> list[Value]:
+            array = _at(tokens)(document)
             if not array or type(array[0]) is not list or not -len(array[0]) <= index < len(array[0]):
                 return []
             return [array[0][index]]
@@ -233,7 +235,7 @@ class Documents:
         change = Change([{"op": "pop", "path": pointer, "index": index}])
         entry = JsonPatch(encoded, self._encode(change, "index"))
         steps = [*_guards(key, encoded, expected_version, expected), entry]
-        return self._scope.read_and_write(KIND, encoded, item, steps, lambda found: found[0])
+        return self._scope.read_and_write(KIND, encoded, _value_of, item, steps, lambda found: found[0])
 
     def patch(
         self,
@@ -287,7 +289,7 @@ class Documents:
 
     def _find(self, key: str, pointer: str) -> list[Value]:
         tokens = parse_pointer(pointer)
-        return self._scope.read_part(KIND, check_key(key, "key"), lambda record: _at(record, tokens))
+        return self._scope.read_part(KIND, check_key(key, "key"), _value_of, _at(tokens))
 
     def _create(self, key: str, value: Value, metadata: object, expires_at: int | None) -> JsonCreate:
         encoded = check_key(key, "key")
@@ -309,14 +311,22 @@ class Documents:
         return encoded
 
 
-def _at(record: Record | None, tokens: tuple[str, ...]) -> list[Value]:
-    """What is at a place: a list of one value or of none, so that None is told from nothing."""
-    return [] if record is None else find(decode(record.body, DocumentBody).value, tokens)
+def _value_of(record: Record | None) -> list[Value]:
+    """The value of a document: a list of one, or of none, so that None is told from nothing."""
+    return [] if record is None else [decode(record.body, DocumentBody).value]
 
 
-def _is_there(pointer: str) -> Any:
-    tokens = parse_pointer(pointer)
-    return lambda record: bool(_at(record, tokens))
+def _at(tokens: Tokens) -> Callable[[list[Value]], list[Value]]:
+    """What is at a place in a document: a list of one, or of none."""
+    return lambda document: find(document[0], tokens) if document else []
+
+
+def _is_at(tokens: Tokens) -> Callable[[list[Value]], bool]:
+    return lambda document: bool(_at(tokens)(document))
+
+
+def _is_there(header: Header | None) -> bool:
+    return header is not None
 
 
 def _guards(key: str, encoded: bytes, version: int | None, expected: Document | None) -> tuple[Guard, ...]:
