@@ -77,6 +77,16 @@ def test_what_a_read_changes_in_its_result_is_seen_by_nobody(space, scope):
     assert space.json.get("d") == {"a": {"b": []}, "c": 1}
 
 
+def test_what_was_read_by_its_header_is_depended_upon_once_its_body_is_read(space, scope):
+    with space.transaction() as tx:
+        assert tx.kv.exists("k") and tx.kv.get("k") == {"a": 1, "b": 1} and tx.kv.record("k").version == 1
+        tx.kv.put("x", 1)
+    with pytest.raises(ConflictError), space.transaction() as tx:
+        assert tx.kv.exists("k")
+        space.kv.put("k", {})
+        tx.kv.get("k")
+
+
 def test_a_part_and_the_whole_is_the_whole(space, scope):
     for order in (1, -1):
         looks = [lambda tx: scope(tx).read_part(KIND, KEY, opened, field("a")), lambda tx: tx.kv.get("k")][::order]

@@ -174,22 +174,22 @@ class Scope(ABC):
         """Return the record under a key, or None."""
         return self.read(kind, [key], want)[0]
 
-    def read_part(self, kind: int, key: bytes, open: Open, part: Part[V], want: Want = "records") -> V:
+    def read_part(self, kind: int, key: bytes, opener: Open, part: Part[V], want: Want = "records") -> V:
         """Return what ``part`` makes of the record under a key, once that is opened.
 
         A transaction depends on that value alone, told by the digest of its canonical form: a commit that changes the
         record and not the value is no conflict.
         """
-        return part(open(self.read_one(kind, key, want)))
+        return part(opener(self.read_one(kind, key, want)))
 
     def read_and_write(
-        self, kind: int, key: bytes, open: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
+        self, kind: int, key: bytes, opener: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
     ) -> T:
         """Commit payloads and guards, and return what ``finish`` makes of a part of the record just before them."""
         before: list[V] = []
 
         def look(record: Any) -> None:
-            before[:] = [part(open(record))]
+            before[:] = [part(opener(record))]
 
         return self.write([Guard(kind, key, look, body=True), *steps], lambda _: finish(before[0]))
 

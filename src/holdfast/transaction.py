@@ -280,22 +280,22 @@ class TransactionScope(Scope):
 
         return self._at_pin(read)
 
-    def read_part(self, kind: int, key: bytes, open: Open, part: Part[V], want: Want = "records") -> V:
+    def read_part(self, kind: int, key: bytes, opener: Open, part: Part[V], want: Want = "records") -> V:
         """See ``Scope``: a guard among the steps takes the place of the record in the read set."""
 
         def read(view: View) -> Any:
             self._settle(view, kind)
             return self._seen(view, kind, [key], want, self._folded(kind))[0]
 
-        value = part(open(unless_expired(self._at_pin(read), self.now())))
-        check = self._unchanged(kind, key, open, part, digest(value))
+        value = part(opener(unless_expired(self._at_pin(read), self.now())))
+        check = self._unchanged(kind, key, opener, part, digest(value))
         self._batch.steps.append(Guard(kind, key, check, want != "headers"))
         return value
 
-    def _unchanged(self, kind: int, key: bytes, open: Open, part: Part[Any], wanted: bytes) -> Callable[[Any], None]:
+    def _unchanged(self, kind: int, key: bytes, opener: Open, part: Part[Any], wanted: bytes) -> Callable[[Any], None]:
         def check(record: Any) -> None:
-            if self._opened[0] is not record or self._opened[1] is not open:
-                self._opened = record, open, open(record)  # once for all parts that were read one after the other
+            if self._opened[0] is not record or self._opened[1] is not opener:
+                self._opened = record, opener, opener(record)  # once for all parts that were read one after the other
             if digest(part(self._opened[2])) != wanted:
                 primitive = self.registry.by_id(kind)
                 name = primitive.key_text(key)
@@ -307,10 +307,10 @@ class TransactionScope(Scope):
         return check
 
     def read_and_write(
-        self, kind: int, key: bytes, open: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
+        self, kind: int, key: bytes, opener: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
     ) -> T:
         """See ``Scope``. The steps are folded at once, so that what refuses them is known here."""
-        value = self.read_part(kind, key, open, part)
+        value = self.read_part(kind, key, opener, part)
         outcomes = self._at_pin(lambda view: self._fold_new(view, steps))
         self._entries += len(outcomes)
         self._batch.steps += steps
