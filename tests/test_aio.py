@@ -14,10 +14,11 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import event, kv, memories, run
+from holdfast.primitives import documents, event, kv, memories, run
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
+    (documents.Documents, aio_faces.AsyncDocuments),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
     (run.Runs, aio_faces.AsyncRuns),
@@ -100,6 +101,25 @@ def test_the_main_job(url):
         with pytest.raises(holdfast.ClosedError):
             await space.kv.get("a")
         await opened.close()
+
+    asyncio.run(main())
+
+
+def test_documents_are_popped_and_deleted_without_a_thread_of_their_own(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            documents = opened.space("p").json
+            await documents.create("queue", {"items": list(range(20)), "x": 1})
+            taken = await asyncio.gather(*(documents.pop("queue", "/items", 0) for _ in range(20)))
+            assert sorted(taken) == list(range(20)) and await documents.get("queue", "/items") == []
+            with pytest.raises(holdfast.NotFoundError, match="no item"):
+                await documents.pop("queue", "/items")
+            deleted = await asyncio.gather(*(documents.delete("queue", "/x") for _ in range(3)))
+            assert sorted(deleted) == [False, False, True]
+            async with opened.space("p").transaction() as tx:
+                pushed = await tx.json.push("queue", "/items", "last")
+                assert await tx.json.pop("queue", "/items") == "last"
+            assert pushed.version == 23 and await documents.query("queue", "$.items[*]") == []
 
     asyncio.run(main())
 

@@ -15,12 +15,14 @@ SOURCE = Path("src/holdfast")
 TARGET = SOURCE / "aio_faces.py"
 FACES = (
     ("primitives/kv.py", "KeyValues", "kv"),
+    ("primitives/documents.py", "Documents", "json"),
     ("primitives/event.py", "Events", "events"),
     ("primitives/memories.py", "Memories", "memories"),
     ("primitives/run.py", "Runs", "runs"),
 )
 WRITES = {
     "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
+    "Documents": {"put", "create", "update", "set", "delete", "push", "pop", "patch", "merge_patch"},
     "Events": {"append", "append_many"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
@@ -43,6 +45,7 @@ from holdfast.async_work import AsyncFace
 from holdfast.codec import Value
 from holdfast.primitives.embedding import Embedding
 from holdfast.primitives.event import Event, Events, Stream, Verification
+from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs

@@ -9,6 +9,7 @@ from typing import Any
 
 import holdfast
 from holdfast import errors
+from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import Events
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
@@ -22,6 +23,7 @@ FACES = (
     ("run", holdfast.Run),
     ("space.memories", Memories),
     ("space.kv", KeyValues),
+    ("space.json", Documents),
     ("space.events", Events),
     ("space.runs", Runs),
 )
@@ -30,6 +32,7 @@ RECORDS = (
     "NewMemory",
     "Session",
     "KeyValue",
+    "Document",
     "Event",
     "Stream",
     "Verification",

@@ -42,6 +42,7 @@ from holdfast.errors import (
 )
 from holdfast.faces import REGISTRY
 from holdfast.journal import Diff, Difference
+from holdfast.primitives.documents import Document
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
 from holdfast.primitives.kv import KeyValue
@@ -71,6 +72,7 @@ __all__ = [
     "Diff",
     "Difference",
     "DiskFullError",
+    "Document",
     "DocumentChunk",
     "Event",
     "FormatError",

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
+from holdfast.aio_faces import AsyncDocuments, AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
 from holdfast.async_work import DeferringScope, Worker
 from holdfast.faces import Faces
 from holdfast.journal import Diff
@@ -34,6 +34,7 @@ class AsyncFaces:
         self._worker = worker
         self._faces = faces
         self.kv = AsyncKeyValues(worker, faces.kv, None if deferring is None else deferring.kv)
+        self.json = AsyncDocuments(worker, faces.json, None if deferring is None else deferring.json)
         self.events = AsyncEvents(worker, faces.events, None if deferring is None else deferring.events)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)

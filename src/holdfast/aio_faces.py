@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from holdfast.async_work import AsyncFace
 from holdfast.codec import Value
+from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.event import Event, Events, Stream, Verification
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
@@ -162,6 +163,213 @@ class AsyncKeyValues(AsyncFace[KeyValues]):
         """Return how many keys have a value; reads no values.
 
         See ``KeyValues.count``.
+        """
+        return await self._hop(self._face.count)
+
+
+class AsyncDocuments(AsyncFace[Documents]):
+    """The twin of ``Documents``."""
+
+    async def put(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Document:
+        """Create or replace a document: any value, most often an object.
+
+        See ``Documents.put``.
+        """
+        return await self._submit(
+            self._face.put,
+            key,
+            value,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def create(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> Document:
+        """Create a document; ConflictError if the key exists.
+
+        See ``Documents.create``.
+        """
+        return await self._submit(self._face.create, key, value, metadata=metadata, expires_at=expires_at, ttl=ttl)
+
+    async def update(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Document:
+        """Replace a document that must exist, with its metadata and expiry; NotFoundError if it does not.
+
+        See ``Documents.update``.
+        """
+        return await self._submit(
+            self._face.update,
+            key,
+            value,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def get(self, key: str, pointer: str = "", default: Any = None) -> Any:
+        """Return what is at a JSON Pointer (RFC 6901; "" is the whole document), or ``default``.
+
+        See ``Documents.get``.
+        """
+        return await self._hop(self._face.get, key, pointer, default)
+
+    async def query(self, key: str, path: str) -> list[Value]:
+        """Return the values that a JSONPath (RFC 9535) finds in a document, in order; none if it does not exist.
+
+        See ``Documents.query``.
+        """
+        return await self._hop(self._face.query, key, path)
+
+    async def record(self, key: str) -> Document | None:
+        """Return a document with its metadata, version, revision and times, or None.
+
+        See ``Documents.record``.
+        """
+        return await self._hop(self._face.record, key)
+
+    async def exists(self, key: str, pointer: str = "") -> bool:
+        """Return True if there is something at a pointer; of a whole document, no value is read.
+
+        See ``Documents.exists``.
+        """
+        return await self._hop(self._face.exists, key, pointer)
+
+    async def set(
+        self,
+        key: str,
+        pointer: str,
+        value: Value,
+        *,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Document | Pending[Document]:
+        """Add or replace what is at a pointer of a document that exists, and keep the rest, metadata and expiry.
+
+        See ``Documents.set``.
+        """
+        return await self._submit(
+            self._face.set, key, pointer, value, expected_version=expected_version, expected=expected
+        )
+
+    async def delete(
+        self, key: str, pointer: str = "", *, expected_version: int | None = None, expected: Document | None = None
+    ) -> bool:
+        """Remove what is at a pointer, or ("") the document; return True if there was something.
+
+        See ``Documents.delete``.
+        """
+        return await self._submit(self._face.delete, key, pointer, expected_version=expected_version, expected=expected)
+
+    async def push(
+        self,
+        key: str,
+        pointer: str,
+        value: Value,
+        *,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Document | Pending[Document]:
+        """Append to the array at a pointer; NotFoundError if there is none.
+
+        See ``Documents.push``.
+        """
+        return await self._submit(
+            self._face.push, key, pointer, value, expected_version=expected_version, expected=expected
+        )
+
+    async def pop(
+        self,
+        key: str,
+        pointer: str,
+        index: int = -1,
+        *,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Value:
+        """Remove an item of the array at a pointer (the last, unless ``index`` says which) and return it.
+
+        See ``Documents.pop``.
+        """
+        return await self._submit(
+            self._face.pop, key, pointer, index, expected_version=expected_version, expected=expected
+        )
+
+    async def patch(
+        self,
+        key: str,
+        patch: list[dict[str, Value]],
+        *,
+        expected_version: int | None = None,
+        expected: Document | None = None,
+    ) -> Document | Pending[Document]:
+        """Apply a JSON Patch (RFC 6902): all of its operations or none.
+
+        See ``Documents.patch``.
+        """
+        return await self._submit(self._face.patch, key, patch, expected_version=expected_version, expected=expected)
+
+    async def merge_patch(
+        self, key: str, patch: Value, *, expected_version: int | None = None, expected: Document | None = None
+    ) -> Document | Pending[Document]:
+        """Apply a JSON Merge Patch (RFC 7396): members are set, those that are None removed, objects merged.
+
+        See ``Documents.merge_patch``.
+        """
+        return await self._submit(
+            self._face.merge_patch, key, patch, expected_version=expected_version, expected=expected
+        )
+
+    async def scan(
+        self, prefix: str = "", *, limit: int = 100, after: str | None = None, reverse: bool = False
+    ) -> Listing[Document]:
+        """Return a page of documents in the order of their keys (by code point), those that start with ``prefix``.
+
+        See ``Documents.scan``.
+        """
+        return await self._hop(self._face.scan, prefix, limit=limit, after=after, reverse=reverse)
+
+    async def keys(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Listing[str]:
+        """Return a page of keys in order; reads no values.
+
+        See ``Documents.keys``.
+        """
+        return await self._hop(self._face.keys, prefix, limit=limit, after=after)
+
+    async def count(self) -> int:
+        """Return how many documents there are; reads no values.
+
+        See ``Documents.count``.
         """
         return await self._hop(self._face.count)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import EventPrimitive, Events
+from holdfast.primitives.json import JsonPrimitive
 from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
@@ -18,7 +20,7 @@ from holdfast.search.text import TextSearch
 def builtin() -> PrimitiveRegistry:
     """Return a new registry of the primitives that come with Holdfast."""
     registry = PrimitiveRegistry()
-    for primitive in (KeyValuePrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
+    for primitive in (KeyValuePrimitive(), JsonPrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
         registry.register(primitive)
     return registry
 
@@ -28,7 +30,7 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``events``, ``memories`` and those of registered primitives, over one scope."""
+    """``kv``, ``json``, ``events``, ``memories`` and those of registered primitives, over one scope."""
 
     def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
         self._scope = scope
@@ -43,6 +45,11 @@ class Faces:
     def kv(self) -> KeyValues:
         """Versioned values under keys."""
         return KeyValues(self._scope)
+
+    @cached_property
+    def json(self) -> Documents:
+        """Documents, read and written by path."""
+        return Documents(self._scope)
 
     @cached_property
     def events(self) -> Events:

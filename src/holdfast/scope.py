@@ -16,15 +16,23 @@ import msgspec
 
 from holdfast import clock
 from holdfast.backend import Backend, View
+from holdfast.codec import Value
 from holdfast.errors import InvalidInputError, ReadOnlyError, TransactionError, UnsupportedError
 from holdfast.keys import encode_key
-from holdfast.model import EXPIRY_INDEX, Batch, Cursor, Durability, Header, Page, Want, Written
+from holdfast.model import EXPIRY_INDEX, Batch, Cursor, Durability, Guard, Header, Page, Want, Written
 from holdfast.registry import PrimitiveRegistry
 
 T = TypeVar("T")
+V = TypeVar("V", bound=Value)
 
 Finish = Callable[[list[Written]], T]
 """Makes the result of an operation from the outcome of each of its entries."""
+
+Open = Callable[[Any], Any]
+"""Makes something to look into of a record (Header or Record, as wanted) or of None: pure, and it never raises."""
+
+Part = Callable[[Any], V]
+"""Makes a value of what was opened: pure, leaves that as it is, and never raises."""
 
 PAGE_SIZE = 500
 
@@ -166,6 +174,25 @@ class Scope(ABC):
         """Return the record under a key, or None."""
         return self.read(kind, [key], want)[0]
 
+    def read_part(self, kind: int, key: bytes, opener: Open, part: Part[V], want: Want = "records") -> V:
+        """Return what ``part`` makes of the record under a key, once that is opened.
+
+        A transaction depends on that value alone, told by the digest of its canonical form: a commit that changes the
+        record and not the value is no conflict.
+        """
+        return part(opener(self.read_one(kind, key, want)))
+
+    def read_and_write(
+        self, kind: int, key: bytes, opener: Open, part: Part[V], steps: list[Any], finish: Callable[[V], T]
+    ) -> T:
+        """Commit payloads and guards, and return what ``finish`` makes of a part of the record just before them."""
+        before: list[V] = []
+
+        def look(record: Any) -> None:
+            before[:] = [part(opener(record))]
+
+        return self.write([Guard(kind, key, look, body=True), *steps], lambda _: finish(before[0]))
+
     def scan(
         self,
         kind: int,
@@ -197,6 +224,12 @@ class Scope(ABC):
         if not expired:
             return self.raw_count(kind, index, low, high)
         return sum(1 for _ in self.scan(kind, index, low, high, want="headers"))
+
+
+def unless_expired(record: Any, now: int) -> Any:
+    """Return a record (or None), or None if it has expired at ``now``."""
+    expired = record is not None and record.expires_at is not None and record.expires_at <= now
+    return None if expired else record
 
 
 def take(found: Iterator[tuple[Cursor, T]], limit: int) -> tuple[list[T], Cursor | None]:

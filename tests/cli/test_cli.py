@@ -78,6 +78,7 @@ def test_spaces_are_apart(call):
 def test_all_nouns_can_be_listed_and_got(call, tmp_path):
     with holdfast.open(tmp_path / "store.db") as store:
         store.kv.put("build/last", {"ok": True})
+        store.json.create("plan", {"steps": ["lex"]})
         store.events.append("builds", {"n": 1})
         with store.run("nightly") as run:
             run.kv.put("x", 1)
@@ -91,6 +92,8 @@ def test_all_nouns_can_be_listed_and_got(call, tmp_path):
     assert "event" in call("list", "events", "builds").out
     assert [one["name"] for one in call("list", "runs", "--json").json["items"]] == ["nightly", "nightly"]
     assert call("get", "kv", "build/last", "--json").json["value"] == {"ok": True}
+    assert call("list", "json", "pl").out == 'plan\t1\t{"steps": ["lex"]}\n'
+    assert call("get", "json", "plan", "--json").json["value"] == {"steps": ["lex"]}
     assert call("get", "events", "builds", "0", "--json").json["data"] == {"n": 1}
     assert call("get", "runs", str(run.id), "--json").json["status"] == "completed"
     assert call("get", "events", "builds").code == 2

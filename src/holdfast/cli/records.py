@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "events", "runs", "spaces")
+NOUNS = ("memories", "kv", "json", "events", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -67,13 +67,14 @@ def add_command(session: Session, content: str, **fields: Any) -> None:
 
 
 @command("get")
-@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | runs ID | events STREAM SEQUENCE")
+@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | json KEY | runs ID | events STREAM SEQUENCE")
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
 
     \b
     Example: holdfast get 0190163d-8694-739b-aea5-966c26f8ad91
              holdfast get kv build/last
+             holdfast get json plan
     """
     import holdfast
 
@@ -84,6 +85,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.memories.get(rest[0])
         elif noun == "kv" and len(rest) == 1:
             record = space.kv.record(rest[0])
+        elif noun == "json" and len(rest) == 1:
+            record = space.json.record(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -109,7 +112,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], events STREAM, runs or spaces.
+    """List memories (the default), kv [PREFIX], json [PREFIX], events STREAM, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -129,8 +132,9 @@ def list_command(
                     [one.id, one.created_at.isoformat()[:19], ",".join(one.tags), one.content[:200]] for one in page
                 ]
                 headings = ["id", "created", "tags", "content"]
-            elif noun == "kv":
-                page = space.kv.scan(name or "", limit=limit, after=after, reverse=newest)
+            elif noun in ("kv", "json"):
+                face = space.kv if noun == "kv" else space.json
+                page = face.scan(name or "", limit=limit, after=after, reverse=newest)
                 rows = [[one.key, one.version, to_json(holdfast.to_dict(one)["value"])] for one in page]
                 headings = ["key", "version", "value"]
             elif noun == "runs":

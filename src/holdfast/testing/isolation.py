@@ -28,6 +28,19 @@ class IsolationContract(Conformance):
         with pytest.raises(ConflictError):
             store.kv.put("k", 2, expected=expected)
 
+    def test_parts_of_one_record_conflict_only_where_they_overlap(self, store: Store) -> None:
+        store.json.create("d", {"a": {"n": 0}, "b": 0})
+        with store.transaction() as tx:
+            was = tx.json.get("d", "/a/n")
+            store.json.set("d", "/b", 1)
+            assert tx.json.get("d", "/b") == 1
+            tx.json.set("d", "/a/n", was + 1)
+        assert store.json.get("d") == {"a": {"n": 1}, "b": 1}
+        with pytest.raises(ConflictError), store.transaction() as tx:
+            tx.json.set("d", "/b", tx.json.get("d", "/a")["n"])
+            store.json.set("d", "/a/n", 5)
+        assert store.json.get("d") == {"a": {"n": 5}, "b": 1}
+
     def test_absent_created_and_deleted_again_is_no_conflict(self, store: Store) -> None:
         with store.transaction() as tx:
             assert tx.kv.get("k") is None
