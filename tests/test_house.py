@@ -19,7 +19,7 @@ FLOORS = {
     0: ("errors", "clock", "process", "model"),
     1: ("codec", "keys", "entry_types"),
     2: ("backend", "primitive", "registry", "validation", "staging", "committer"),
-    3: ("log", "tables", "sqlite_library", "text_index"),
+    3: ("log", "tables", "views", "flusher", "sqlite_library", "text_index"),
     4: ("backends",),
     5: ("inputs", "scope", "selection", "transaction", "journal"),
     6: ("search",),
@@ -31,6 +31,8 @@ APART = ("backends", "primitives", "integrations")
 """Folders whose parts know nothing of each other, but for these."""
 TOGETHER = {
     ("backends.schemes", "backends.resident"),
+    ("backends.schemes", "backends.log_engine"),
+    ("backends.log_engine", "backends.resident"),
     ("backends.schemes", "backends.sqlite"),
     ("primitives.json", "primitives.json_patch"),
     ("primitives.json", "primitives.json_paths"),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Head, Record
-from holdfast.tables import INSERTED_ONE_BY_ONE, LiveView, OrderedItems, SnapshotView, SpaceTables, between
+from holdfast.model import Entry, Head, JournalRow, Record
+from holdfast.tables import INSERTED_ONE_BY_ONE, OrderedItems, SpaceTables, between
+from holdfast.views import LiveView, SnapshotView
 
 ITEMS = st.tuples(st.binary(max_size=2), st.binary(max_size=1))
 
@@ -27,6 +28,41 @@ def test_ordered_items_are_a_sorted_set(rounds):
                 items.remove(item)
                 model.remove(item)
         assert items.settled() == sorted(model) == items.settled()
+
+
+@given(st.sets(ITEMS), st.sets(ITEMS))
+def test_items_that_were_loaded_are_sorted_when_they_are_first_asked_for(first, second):
+    items = OrderedItems()
+    items.load(first - second)
+    items.load(second)
+    assert items.settled() == sorted(first | second) == items.settled()
+
+
+def test_records_that_were_loaded_are_as_those_that_were_written():
+    written, loaded = SpaceTables(), SpaceTables()
+    records = [record(bytes([key]), 1, (1, b"x"), (2, bytes([9 - key]))) for key in (3, 1, 2)]
+    written.apply(staged(written, {one.key: one for one in records}, 1))
+    loaded.table(1).load(records[:1])
+    loaded.table(1).load(records[1:])
+    loaded.head = written.head
+    assert everything(LiveView(loaded)) == everything(LiveView(written))
+    loaded.apply(staged(loaded, {bytes([2]): None}, 2))
+    written.apply(staged(written, {bytes([2]): None}, 2))
+    assert everything(LiveView(loaded)) == everything(LiveView(written))
+
+
+def test_a_commit_that_is_applied_again_changes_nothing():
+    """So an interrupt in the midst of it is made good by doing it once more."""
+    tables = SpaceTables()
+    tables.apply(staged(tables, {b"gone": record(b"gone", 1)}, 1))
+    row = JournalRow(2, 0, 2, Entry(1, 1, b""), ())
+    group = staged(tables, {b"k": record(b"k", 2, (1, b"x")), b"gone": None}, 2)
+    group.journal.append((b"run", row))
+    tables.apply(group)
+    once = everything(LiveView(tables)), LiveView(tables).journal(b"run", (0, -1), 9)
+    tables.apply(group)
+    assert (everything(LiveView(tables)), LiveView(tables).journal(b"run", (0, -1), 9)) == once
+    assert once[1] == [row]
 
 
 @given(
@@ -91,7 +127,7 @@ def test_a_snapshot_never_changes(history):
             assert everything(view) == seen
     for view, _ in opened:
         view.close()
-    assert tables.snapshots == []
+    assert tables.overlays == []
 
 
 def test_a_record_that_brings_no_blobs_keeps_those_it_had():
@@ -106,5 +142,5 @@ def test_a_new_record_is_not_written_over_another():
     tables = SpaceTables()
     tables.apply(staged(tables, {b"k": record(b"k", 1)}, 1))
     with pytest.raises(CorruptionError):
-        tables.apply(StagedSpace("s", Head(), 2, 2, {1: {b"k": record(b"k", 2)}}, {}, [], set()))
+        tables.check(StagedSpace("s", Head(), 2, 2, {1: {b"k": record(b"k", 2)}}, {}, [], set()))
     assert tables.head == Head(1, 1)

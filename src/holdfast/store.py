@@ -270,7 +270,7 @@ class Space(_Commits):
 
 
 def _view_of(replayed: journal.Replayed) -> Any:
-    from holdfast.tables import LiveView
+    from holdfast.views import LiveView
 
     return LiveView(replayed.tables)
 

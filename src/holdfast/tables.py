@@ -1,9 +1,8 @@
-"""Resident ordered tables with index terms, and views of them as of a moment.
+"""Resident ordered tables with index terms.
 
 A ``SpaceTables`` holds one space in memory. Ordered keys are merged at the first scan after a write, so writes pay for
-dictionaries only. A snapshot copies nothing: while one is open, each write leaves it the record that it replaced (an
-undo overlay). Promises: a view shows one committed state; writers never wait for readers longer than one page.
-Thread-safe through the lock of its space. Knows no bodies and no disk.
+dictionaries only. A snapshot (``views.py``) copies nothing: while one is open, each write leaves it the record that it
+replaced (an undo overlay). Thread-safe through the lock of its space. Knows no bodies and no disk.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Change, Cursor, Head, Header, JournalRow, Page, Record, Want
+from holdfast.model import Cursor, Head, JournalRow, Page, Record
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -149,6 +148,16 @@ def page_of(places: list[Cursor], items: Sequence[Any], limit: int) -> Page:
     return Page(tuple(items), tuple(places), places[-1] if places and len(places) >= limit else None)
 
 
+class Overlay:
+    """What has been written since a snapshot was opened, as it was then: records, and lines of the change feed."""
+
+    __slots__ = ("changed", "replaced")
+
+    def __init__(self) -> None:
+        self.replaced: dict[int, dict[bytes, Record | None]] = {}
+        self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
+
+
 class SpaceTables:
     """One space in memory. ``lock`` guards everything; open snapshots are told what each write replaces."""
 
@@ -158,7 +167,7 @@ class SpaceTables:
         self.tables: dict[int, Table] = {}
         self.tombstones: dict[tuple[int, bytes], int] = {}
         self.journals: dict[bytes, list[JournalRow]] = {}
-        self.snapshots: list[SnapshotView] = []
+        self.overlays: list[Overlay] = []
         self._feed: OrderedItems[tuple[int, int, bytes]] | None = None
 
     def table(self, kind: int) -> Table:
@@ -185,7 +194,7 @@ class SpaceTables:
                     self.put(kind, table, key, record, staged.sequence)
             for run, row in staged.journal:
                 rows = self.journals.setdefault(run, [])
-                if not rows or _row_place(rows[-1]) < _row_place(row):
+                if not rows or row_place(rows[-1]) < row_place(row):
                     rows.append(row)
             self.head = Head(staged.sequence, staged.time)
 
@@ -201,15 +210,15 @@ class SpaceTables:
         else:
             deleted_at = self.tombstones.pop(place, None) if self.tombstones else None
             sequence = record.revision
-        if self.snapshots:
+        if self.overlays:
             told = None
             if before is not None:
                 told = (before.revision, False)
             elif deleted_at is not None:
                 told = (deleted_at, True)
-            for snapshot in self.snapshots:
-                snapshot.replaced.setdefault(kind, {}).setdefault(key, before)
-                snapshot.changed.setdefault(place, told)
+            for overlay in self.overlays:
+                overlay.replaced.setdefault(kind, {}).setdefault(key, before)
+                overlay.changed.setdefault(place, told)
         if self._feed is not None:
             if before is not None:
                 self._feed.remove((before.revision, kind, key))
@@ -229,196 +238,6 @@ class SpaceTables:
         return self._feed.settled()
 
 
-class LiveView:
-    """The newest committed state; each call sees one state of its own. Thread-safe."""
-
-    def __init__(self, space: SpaceTables) -> None:
-        self._space = space
-
-    def head(self) -> Head:
-        """See ``backend.View``."""
-        return self._space.head
-
-    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
-        """See ``backend.View``; records are shared, as they cannot be changed."""
-        table = self._space.tables.get(kind)
-        if table is None:
-            return [None] * len(keys)
-        if len(keys) == 1:
-            return [table.by_key.get(keys[0])]
-        with self._space.lock:
-            return [table.by_key.get(key) for key in keys]
-
-    def scan(
-        self,
-        kind: int,
-        index: int | None,
-        low: bytes,
-        high: bytes,
-        *,
-        after: Cursor | None = None,
-        reverse: bool = False,
-        limit: int = 100,
-        want: Want = "records",
-    ) -> Page:
-        """See ``backend.View``."""
-        table = self._space.tables.get(kind)
-        if table is None:
-            return page_of([], [], limit)
-        with self._space.lock:
-            places = between(table.places(index), low, high, after, reverse, limit)
-            return page_of(places, [table.by_key[key] for _, key in places], limit)
-
-    def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
-        """See ``backend.View``."""
-        table = self._space.tables.get(kind)
-        if table is None:
-            return 0
-        with self._space.lock:
-            if index is None:
-                return len(table.by_key)
-            places = table.places(index)
-            return max(0, bisect_left(places, (high, b"")) - bisect_left(places, (low, b"")))
-
-    def changes(self, after: int, limit: int) -> list[Change]:
-        """See ``backend.View``."""
-        with self._space.lock:
-            feed, tombstones = self._space.feed(), self._space.tombstones
-            first = bisect_left(feed, (after + 1,))
-            return [
-                Change(revision, kind, key, (kind, key) in tombstones)
-                for revision, kind, key in feed[first : first + limit]
-            ]
-
-    def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
-        """See ``backend.View``."""
-        with self._space.lock:
-            rows = self._space.journals.get(run, [])
-            first = bisect_right(rows, after, key=_row_place)
-            return rows[first : first + limit]
-
-    def last_journaled(self, run: bytes) -> int | None:
-        """See ``backend.View``."""
-        rows = self._space.journals.get(run)
-        return rows[-1].time if rows else None
-
-    def in_journal(self, run: bytes, revision: int) -> bool:
-        """See ``backend.View``."""
-        rows = self._space.journals.get(run, [])
-        place = bisect_left(rows, revision, key=_row_revision)
-        return place < len(rows) and rows[place].revision == revision
-
-
-def _row_place(row: JournalRow) -> tuple[int, int]:
+def row_place(row: JournalRow) -> tuple[int, int]:
+    """Return where a row stands in the journal of its run."""
     return row.revision, row.ordinal
-
-
-def _row_revision(row: JournalRow) -> int:
-    return row.revision
-
-
-class SnapshotView(LiveView):
-    """The state at the moment it was opened, until ``close``; what writers replace meanwhile is kept for it."""
-
-    def __init__(self, space: SpaceTables) -> None:
-        super().__init__(space)
-        self.replaced: dict[int, dict[bytes, Record | None]] = {}
-        self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
-        with space.lock:
-            self._head = space.head
-            space.snapshots.append(self)
-
-    def close(self) -> None:
-        """Let go of the state."""
-        with self._space.lock:
-            self._space.snapshots.remove(self)
-
-    def head(self) -> Head:
-        """See ``backend.View``."""
-        return self._head
-
-    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
-        """See ``backend.View``."""
-        with self._space.lock:
-            replaced = self.replaced.get(kind)
-            live = super().read(kind, keys, want)
-            if not replaced:
-                return live
-            return [replaced.get(key, record) for key, record in zip(keys, live, strict=True)]
-
-    def scan(
-        self,
-        kind: int,
-        index: int | None,
-        low: bytes,
-        high: bytes,
-        *,
-        after: Cursor | None = None,
-        reverse: bool = False,
-        limit: int = 100,
-        want: Want = "records",
-    ) -> Page:
-        """See ``backend.View``: the live places that were not replaced, merged with the replaced ones."""
-        with self._space.lock:
-            replaced = self.replaced.get(kind)
-            if not replaced:
-                return super().scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
-            table = self._space.tables[kind]
-            hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
-            live = between(table.places(index), low, high, after, reverse, limit + hidden)
-            old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
-            merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
-            items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]
-            return page_of(merged, items, limit)
-
-    def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
-        """See ``backend.View``."""
-        with self._space.lock:
-            count = super().count(kind, index, low, high)
-            table = self._space.tables.get(kind)
-            for key, before in self.replaced.get(kind, {}).items():
-                now = table.by_key.get(key) if table else None
-                for record, sign in ((before, 1), (now, -1)):
-                    if index is None:
-                        count += sign * (record is not None)
-                    else:
-                        count += sign * sum(low <= value < high for value, _ in _places_of([record], index))
-            return count
-
-    def changes(self, after: int, limit: int) -> list[Change]:
-        """See ``backend.View``; keys that were written since the snapshot are told as they were then."""
-        with self._space.lock:
-            found = super().changes(after, limit)
-            found = [change for change in found if change.revision <= self._head.sequence]
-            for (kind, key), before in self.changed.items():
-                if before is not None and before[0] > after:
-                    found.append(Change(before[0], kind, key, before[1]))
-            return sorted(found, key=lambda change: (change.revision, change.kind, change.key))[:limit]
-
-    def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
-        """See ``backend.View``."""
-        rows = super().journal(run, after, limit)
-        return [row for row in rows if row.revision <= self._head.sequence]
-
-    def last_journaled(self, run: bytes) -> int | None:
-        """See ``backend.View``."""
-        with self._space.lock:
-            rows = self._space.journals.get(run, [])
-            behind = bisect_right(rows, self._head.sequence, key=_row_revision)
-            return rows[behind - 1].time if behind else None
-
-    def in_journal(self, run: bytes, revision: int) -> bool:
-        """See ``backend.View``."""
-        return revision <= self._head.sequence and super().in_journal(run, revision)
-
-
-def _places_of(records: Iterable[Header | None], index: int | None) -> list[Cursor]:
-    places: list[Cursor] = []
-    for record in records:
-        if record is None:
-            continue
-        if index is None:
-            places.append((record.key, record.key))
-        else:
-            places += [(value, record.key) for number, value in record.terms if number == index]
-    return places

@@ -17,7 +17,8 @@ from holdfast.committer import Committer
 from holdfast.errors import ClosedError
 from holdfast.model import Durability
 from holdfast.registry import PrimitiveRegistry
-from holdfast.tables import LiveView, SnapshotView, SpaceTables
+from holdfast.tables import SpaceTables
+from holdfast.views import LiveView, SnapshotView
 
 
 class ResidentBackend:

@@ -1,4 +1,4 @@
-"""What the tests of the log engine share: opening a store on any disk, work of all kinds, and a digest of everything."""
+"""What the tests of the log engine share: opening a store on any disk, work of all kinds, a digest of all of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from holdfast.backends.log_engine import LogBackend
 from holdfast.store import Store
-from holdfast.tables import LiveView, SpaceTables
+from holdfast.tables import SpaceTables
 from holdfast.testing.toys import toy_registry
+from holdfast.views import LiveView
 
 
 class Stores:

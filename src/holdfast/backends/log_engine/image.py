@@ -27,7 +27,8 @@ from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.backends.log_engine.refold import OpaqueEntry
 from holdfast.model import Entry, Head, JournalRow, Record
 from holdfast.registry import PrimitiveRegistry
-from holdfast.tables import SnapshotView, SpaceTables
+from holdfast.tables import SpaceTables
+from holdfast.views import SnapshotView
 
 RECORDS_PER_PAGE = 100
 CORE = 0

@@ -22,7 +22,8 @@ from holdfast.model import Entry, Head, JournalRow, Touched
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import bases_of
-from holdfast.tables import LiveView, SpaceTables
+from holdfast.tables import SpaceTables, row_place
+from holdfast.views import LiveView
 
 
 class OpaqueEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -133,7 +134,7 @@ def _journal(tables: SpaceTables, run: bytes, row: JournalRow) -> None:
     """Add a row, in place of the one that stood for the same entry while nobody could fold it."""
     rows = tables.journals.setdefault(run, [])
     place = len(rows)
-    while place and (rows[place - 1].revision, rows[place - 1].ordinal) >= (row.revision, row.ordinal):
+    while place and row_place(rows[place - 1]) >= row_place(row):
         place -= 1
-    found = place < len(rows) and (rows[place].revision, rows[place].ordinal) == (row.revision, row.ordinal)
+    found = place < len(rows) and row_place(rows[place]) == row_place(row)
     rows[place : place + found] = [row]

@@ -1,0 +1,204 @@
+"""Views of resident tables: the newest state, and the state of a moment while writers go on.
+
+Promises: each call of a ``LiveView`` sees one committed state; all calls of a ``SnapshotView`` see the same one;
+writers never wait for readers longer than one page. Thread-safe through the lock of the space.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from holdfast.model import Change, Cursor, Head, Header, JournalRow, Page, Want
+from holdfast.tables import Overlay, SpaceTables, between, page_of, row_place
+
+
+class LiveView:
+    """The newest committed state; each call sees one state of its own. Thread-safe."""
+
+    def __init__(self, space: SpaceTables) -> None:
+        self._space = space
+
+    def head(self) -> Head:
+        """See ``backend.View``."""
+        return self._space.head
+
+    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
+        """See ``backend.View``; records are shared, as they cannot be changed."""
+        table = self._space.tables.get(kind)
+        if table is None:
+            return [None] * len(keys)
+        if len(keys) == 1:
+            return [table.by_key.get(keys[0])]
+        with self._space.lock:
+            return [table.by_key.get(key) for key in keys]
+
+    def scan(
+        self,
+        kind: int,
+        index: int | None,
+        low: bytes,
+        high: bytes,
+        *,
+        after: Cursor | None = None,
+        reverse: bool = False,
+        limit: int = 100,
+        want: Want = "records",
+    ) -> Page:
+        """See ``backend.View``."""
+        table = self._space.tables.get(kind)
+        if table is None:
+            return page_of([], [], limit)
+        with self._space.lock:
+            places = between(table.places(index), low, high, after, reverse, limit)
+            return page_of(places, [table.by_key[key] for _, key in places], limit)
+
+    def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
+        """See ``backend.View``."""
+        table = self._space.tables.get(kind)
+        if table is None:
+            return 0
+        with self._space.lock:
+            if index is None:
+                return len(table.by_key)
+            places = table.places(index)
+            return max(0, bisect_left(places, (high, b"")) - bisect_left(places, (low, b"")))
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            feed, tombstones = self._space.feed(), self._space.tombstones
+            first = bisect_left(feed, (after + 1,))
+            return [
+                Change(revision, kind, key, (kind, key) in tombstones)
+                for revision, kind, key in feed[first : first + limit]
+            ]
+
+    def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            rows = self._space.journals.get(run, [])
+            first = bisect_right(rows, after, key=row_place)
+            return rows[first : first + limit]
+
+    def last_journaled(self, run: bytes) -> int | None:
+        """See ``backend.View``."""
+        rows = self._space.journals.get(run)
+        return rows[-1].time if rows else None
+
+    def in_journal(self, run: bytes, revision: int) -> bool:
+        """See ``backend.View``."""
+        rows = self._space.journals.get(run, [])
+        place = bisect_left(rows, revision, key=_row_revision)
+        return place < len(rows) and rows[place].revision == revision
+
+
+def _row_revision(row: JournalRow) -> int:
+    return row.revision
+
+
+class SnapshotView(LiveView):
+    """The state at the moment it was opened, until ``close``; what writers replace meanwhile is kept for it."""
+
+    def __init__(self, space: SpaceTables) -> None:
+        super().__init__(space)
+        self._overlay = Overlay()
+        with space.lock:
+            self._head = space.head
+            space.overlays.append(self._overlay)
+
+    def close(self) -> None:
+        """Let go of the state."""
+        with self._space.lock:
+            self._space.overlays.remove(self._overlay)
+
+    def head(self) -> Head:
+        """See ``backend.View``."""
+        return self._head
+
+    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            replaced = self._overlay.replaced.get(kind)
+            live = super().read(kind, keys, want)
+            if not replaced:
+                return live
+            return [replaced.get(key, record) for key, record in zip(keys, live, strict=True)]
+
+    def scan(
+        self,
+        kind: int,
+        index: int | None,
+        low: bytes,
+        high: bytes,
+        *,
+        after: Cursor | None = None,
+        reverse: bool = False,
+        limit: int = 100,
+        want: Want = "records",
+    ) -> Page:
+        """See ``backend.View``: the live places that were not replaced, merged with the replaced ones."""
+        with self._space.lock:
+            replaced = self._overlay.replaced.get(kind)
+            if not replaced:
+                return super().scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
+            table = self._space.tables[kind]
+            hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
+            live = between(table.places(index), low, high, after, reverse, limit + hidden)
+            old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
+            merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
+            items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]
+            return page_of(merged, items, limit)
+
+    def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
+        """See ``backend.View``."""
+        with self._space.lock:
+            count = super().count(kind, index, low, high)
+            table = self._space.tables.get(kind)
+            for key, before in self._overlay.replaced.get(kind, {}).items():
+                now = table.by_key.get(key) if table else None
+                for record, sign in ((before, 1), (now, -1)):
+                    if index is None:
+                        count += sign * (record is not None)
+                    else:
+                        count += sign * sum(low <= value < high for value, _ in _places_of([record], index))
+            return count
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """See ``backend.View``; keys that were written since the snapshot are told as they were then."""
+        with self._space.lock:
+            found = super().changes(after, limit)
+            found = [change for change in found if change.revision <= self._head.sequence]
+            for (kind, key), before in self._overlay.changed.items():
+                if before is not None and before[0] > after:
+                    found.append(Change(before[0], kind, key, before[1]))
+            return sorted(found, key=lambda change: (change.revision, change.kind, change.key))[:limit]
+
+    def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
+        """See ``backend.View``."""
+        rows = super().journal(run, after, limit)
+        return [row for row in rows if row.revision <= self._head.sequence]
+
+    def last_journaled(self, run: bytes) -> int | None:
+        """See ``backend.View``."""
+        with self._space.lock:
+            rows = self._space.journals.get(run, [])
+            behind = bisect_right(rows, self._head.sequence, key=_row_revision)
+            return rows[behind - 1].time if behind else None
+
+    def in_journal(self, run: bytes, revision: int) -> bool:
+        """See ``backend.View``."""
+        return revision <= self._head.sequence and super().in_journal(run, revision)
+
+
+def _places_of(records: Iterable[Header | None], index: int | None) -> list[Cursor]:
+    places: list[Cursor] = []
+    for record in records:
+        if record is None:
+            continue
+        if index is None:
+            places.append((record.key, record.key))
+        else:
+            places += [(value, record.key) for number, value in record.terms if number == index]
+    return places
