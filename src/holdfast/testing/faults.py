@@ -112,8 +112,11 @@ class FaultyDisk(Disk):
         for one in self._open:
             one.close()
 
-    def before(self, operation: str, path: Path, other: type[StorageError] = WriteError) -> _Plan | None:
-        """Count a call, and fail or crash if that is its fate; return what else is to happen to it."""
+    def before(self, operation: str, path: Path, other: type[StorageError] | None = WriteError) -> _Plan | None:
+        """Count a call, and fail or crash if that is its fate; return what else is to happen to it.
+
+        It fails as the disk does that maps an OSError, with ``other``; or with the OSError itself if that is None.
+        """
         if self.has_crashed:
             raise SimulatedCrash(f"{operation} {path} after the end")
         number = self.calls[operation] = self.calls.get(operation, 0) + 1
@@ -128,6 +131,8 @@ class FaultyDisk(Disk):
                 if plan.error is None:
                     return plan
                 error = OSError(plan.error, os.strerror(plan.error), str(path))
+                if other is None:
+                    raise error
                 raise failure(error, f"used ({operation})", path, other) from error
         return None
 
@@ -230,7 +235,7 @@ class _FaultyFile(LogFile):
         return self._medium
 
     def _write_some(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
-        plan = self._disk.before("write", self.path)
+        plan = self._disk.before("write", self.path, None)
         if plan is not None:
             data = data[: plan.most]
         done = self._system_write(descriptor, data, offset) if len(data) else 0
