@@ -118,6 +118,8 @@ class LogFile:
 
     def sync(self) -> None:
         """Put what was written on stable storage. After an error nothing is known of it: never try again."""
+        if self.is_closed:
+            raise self._closed()
         try:
             self._sync_data(self._descriptor)
         except OSError as error:
@@ -152,9 +154,10 @@ class LogFile:
                 raise failure(error, "closed", self.path) from error
 
     def _failure(self, error: OSError, doing: str) -> StorageError | ClosedError:
-        if self._descriptor < 0:
-            return ClosedError(f"{self.path} is closed here; a forked child opens the store for itself")
-        return failure(error, doing, self.path)
+        return self._closed() if self.is_closed else failure(error, doing, self.path)
+
+    def _closed(self) -> ClosedError:
+        return ClosedError(f"{self.path} is closed here; a forked child opens the store for itself")
 
 
 class Lock:

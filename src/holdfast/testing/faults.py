@@ -1,10 +1,10 @@
 """A disk that fails on purpose: errors, short writes, crashes at a chosen moment, and power cuts.
 
-``FaultyDisk`` does everything in real files, but syncs them in thought only, and keeps beside that what a medium would hold: the bytes of each file at
-its last sync, the names of each directory at its last sync, and in order what was done since. ``after_power_cut`` makes
-a directory of what may be left of it. Only what was synced is sure; of the rest it leaves, as the seed decides,
-nothing, a part from the start torn at any byte, or any of its pages, with zeros or old bytes in the place of those that
-are lost; and of the names, likewise, those of before, a part from the start, or any of the changes.
+``FaultyDisk`` does everything in real files, but syncs them in thought only: it keeps beside them what a medium would
+hold - the bytes of each file and the names of each directory at their last sync - and, in order, what was done since.
+``after_power_cut`` makes a directory of what may be left of that. What was synced is sure. Of the bytes that were not,
+the seed leaves none, those up to one torn at any byte, or any of the pages, with zeros or stale bytes in the place of
+those that are lost; and of the names, those of before, the changes up to one, or any of the changes.
 
 Operations are ``open read list write sync truncate reserve rename remove sync_directory make_directory lock``. Those
 that change something are counted in ``steps``, so a test can crash at each: first run the work whole, then again for
@@ -112,8 +112,11 @@ class FaultyDisk(Disk):
         for one in self._open:
             one.close()
 
-    def before(self, operation: str, path: Path, other: type[StorageError] = WriteError) -> _Plan | None:
-        """Count a call, and fail or crash if that is its fate; return what else is to happen to it."""
+    def before(self, operation: str, path: Path, other: type[StorageError] | None = WriteError) -> _Plan | None:
+        """Count a call, and fail or crash if that is its fate; return what else is to happen to it.
+
+        It fails as the disk does that maps an OSError, with ``other``; or with the OSError itself if that is None.
+        """
         if self.has_crashed:
             raise SimulatedCrash(f"{operation} {path} after the end")
         number = self.calls[operation] = self.calls.get(operation, 0) + 1
@@ -128,6 +131,8 @@ class FaultyDisk(Disk):
                 if plan.error is None:
                     return plan
                 error = OSError(plan.error, os.strerror(plan.error), str(path))
+                if other is None:
+                    raise error
                 raise failure(error, f"used ({operation})", path, other) from error
         return None
 
@@ -230,7 +235,7 @@ class _FaultyFile(LogFile):
         return self._medium
 
     def _write_some(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
-        plan = self._disk.before("write", self.path)
+        plan = self._disk.before("write", self.path, None)
         if plan is not None:
             data = data[: plan.most]
         done = self._system_write(descriptor, data, offset) if len(data) else 0
