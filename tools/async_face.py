@@ -16,12 +16,14 @@ TARGET = SOURCE / "aio_faces.py"
 FACES = (
     ("primitives/kv.py", "KeyValues", "kv"),
     ("primitives/event.py", "Events", "events"),
+    ("primitives/state.py", "States", "states"),
     ("primitives/memories.py", "Memories", "memories"),
     ("primitives/run.py", "Runs", "runs"),
 )
 WRITES = {
     "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
     "Events": {"append", "append_many"},
+    "States": {"init", "set", "compare_and_set", "transition", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
@@ -32,7 +34,7 @@ Written by tools/async_face.py; change that or the synchronous faces, then run i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,6 +49,7 @@ from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
+from holdfast.primitives.state import State, States
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
 '''

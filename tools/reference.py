@@ -13,6 +13,7 @@ from holdfast.primitives.event import Events
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
+from holdfast.primitives.state import States
 from holdfast.search import query
 
 TARGET = Path("docs/reference.md")
@@ -23,6 +24,7 @@ FACES = (
     ("space.memories", Memories),
     ("space.kv", KeyValues),
     ("space.events", Events),
+    ("space.states", States),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -33,6 +35,7 @@ RECORDS = (
     "Event",
     "Stream",
     "Verification",
+    "State",
     "RunRecord",
     "Hit",
     "Results",

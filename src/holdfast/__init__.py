@@ -48,6 +48,7 @@ from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.run import RunRecord
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
+from holdfast.primitives.state import State
 from holdfast.records import to_dict
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
@@ -99,6 +100,7 @@ __all__ = [
     "Session",
     "Space",
     "Sparse",
+    "State",
     "StorageError",
     "Store",
     "Stream",

@@ -5,7 +5,7 @@ Written by tools/async_face.py; change that or the synchronous faces, then run i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
+from holdfast.primitives.state import State, States
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
 
@@ -256,6 +257,140 @@ class AsyncEvents(AsyncFace[Events]):
         See ``Events.verify``.
         """
         return await self._hop(self._face.verify, stream)
+
+
+class AsyncStates(AsyncFace[States]):
+    """The twin of ``States``."""
+
+    async def init(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> State:
+        """Create a cell; ConflictError if it exists. ``ttl`` is a timedelta or seconds. Raises InvalidInputError.
+
+        See ``States.init``.
+        """
+        return await self._submit(self._face.init, key, value, metadata=metadata, expires_at=expires_at, ttl=ttl)
+
+    async def set(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: State | None = None,
+    ) -> State | Pending[State]:
+        """Set the value of a cell, which is created if need be; metadata and expiry stay unless they are given.
+
+        See ``States.set``.
+        """
+        return await self._submit(
+            self._face.set,
+            key,
+            value,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def compare_and_set(self, key: str, expected_value: Value, value: Value) -> bool:
+        """Set the value of a cell if it holds ``expected_value``; return whether it did, and has been set.
+
+        See ``States.compare_and_set``.
+        """
+        return await self._submit(self._face.compare_and_set, key, expected_value, value)
+
+    async def transition(
+        self,
+        key: str,
+        to: Value,
+        *,
+        allowed_from: Iterable[Value],
+        expected_version: int | None = None,
+        expected: State | None = None,
+    ) -> State:
+        """Set a cell to ``to`` if it holds one of ``allowed_from``; compared inside the commit.
+
+        See ``States.transition``.
+        """
+        return await self._submit(
+            self._face.transition,
+            key,
+            to,
+            allowed_from=allowed_from,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def apply(
+        self, key: str, function: Callable[[Any], Value], *, default: Any = UNSET
+    ) -> State | Pending[State]:
+        """Set a cell to what ``function`` makes of its value; again, with the new value, if it was changed meanwhile.
+
+        See ``States.apply``.
+        """
+        return await self._hop(self._face.apply, key, function, default=default)
+
+    async def read(self, key: str, default: Any = None) -> Any:
+        """Return the value of a cell, or ``default``.
+
+        See ``States.read``.
+        """
+        return await self._hop(self._face.read, key, default)
+
+    async def record(self, key: str) -> State | None:
+        """Return a cell with its version, revision and times, or None.
+
+        See ``States.record``.
+        """
+        return await self._hop(self._face.record, key)
+
+    async def exists(self, key: str) -> bool:
+        """Return True if there is a cell under the key; reads no value.
+
+        See ``States.exists``.
+        """
+        return await self._hop(self._face.exists, key)
+
+    async def delete(self, key: str, *, expected_version: int | None = None, expected: State | None = None) -> bool:
+        """Remove a cell; return True if there was one.
+
+        See ``States.delete``.
+        """
+        return await self._submit(self._face.delete, key, expected_version=expected_version, expected=expected)
+
+    async def scan(
+        self, prefix: str = "", *, limit: int = 100, after: str | None = None, reverse: bool = False
+    ) -> Listing[State]:
+        """Return a page of cells in the order of their keys (by code point), those that start with ``prefix``.
+
+        See ``States.scan``.
+        """
+        return await self._hop(self._face.scan, prefix, limit=limit, after=after, reverse=reverse)
+
+    async def keys(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Listing[str]:
+        """Return a page of keys in order; reads no values.
+
+        See ``States.keys``.
+        """
+        return await self._hop(self._face.keys, prefix, limit=limit, after=after)
+
+    async def count(self) -> int:
+        """Return how many cells there are; reads no values.
+
+        See ``States.count``.
+        """
+        return await self._hop(self._face.count)
 
 
 class AsyncMemories(AsyncFace[Memories]):

@@ -10,6 +10,7 @@ from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
 from holdfast.primitives.run import RunPrimitive, Runs
+from holdfast.primitives.state import StatePrimitive, States
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import Scope
 from holdfast.search.text import TextSearch
@@ -18,7 +19,7 @@ from holdfast.search.text import TextSearch
 def builtin() -> PrimitiveRegistry:
     """Return a new registry of the primitives that come with Holdfast."""
     registry = PrimitiveRegistry()
-    for primitive in (KeyValuePrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
+    for primitive in (KeyValuePrimitive(), EventPrimitive(), StatePrimitive(), RunPrimitive(), MemoryPrimitive()):
         registry.register(primitive)
     return registry
 
@@ -28,7 +29,7 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``events``, ``memories`` and those of registered primitives, over one scope."""
+    """``kv``, ``events``, ``states``, ``memories`` and those of registered primitives, over one scope."""
 
     def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
         self._scope = scope
@@ -48,6 +49,11 @@ class Faces:
     def events(self) -> Events:
         """Append-only streams."""
         return Events(self._scope)
+
+    @cached_property
+    def states(self) -> States:
+        """Cells with transitions."""
+        return States(self._scope)
 
     @cached_property
     def memories(self) -> Memories:

@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "events", "runs", "spaces")
+NOUNS = ("memories", "kv", "events", "states", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -67,7 +67,7 @@ def add_command(session: Session, content: str, **fields: Any) -> None:
 
 
 @command("get")
-@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | runs ID | events STREAM SEQUENCE")
+@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | states KEY | runs ID | events STREAM SEQUENCE")
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
 
@@ -84,6 +84,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.memories.get(rest[0])
         elif noun == "kv" and len(rest) == 1:
             record = space.kv.record(rest[0])
+        elif noun == "states" and len(rest) == 1:
+            record = space.states.record(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -109,7 +111,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], events STREAM, runs or spaces.
+    """List memories (the default), kv [PREFIX], states [PREFIX], events STREAM, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -129,8 +131,8 @@ def list_command(
                     [one.id, one.created_at.isoformat()[:19], ",".join(one.tags), one.content[:200]] for one in page
                 ]
                 headings = ["id", "created", "tags", "content"]
-            elif noun == "kv":
-                page = space.kv.scan(name or "", limit=limit, after=after, reverse=newest)
+            elif noun in ("kv", "states"):
+                page = getattr(space, noun).scan(name or "", limit=limit, after=after, reverse=newest)
                 rows = [[one.key, one.version, to_json(holdfast.to_dict(one)["value"])] for one in page]
                 headings = ["key", "version", "value"]
             elif noun == "runs":
