@@ -14,13 +14,14 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import event, kv, memories, run, state
+from holdfast.primitives import event, kv, memories, run, state, traces
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
     (state.States, aio_faces.AsyncStates),
+    (traces.Traces, aio_faces.AsyncTraces),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),
@@ -48,7 +49,7 @@ def test_every_method_has_a_twin_of_the_same_signature(sync, twin):
         other = getattr(twin, name, None)
         assert other is not None, f"{twin.__name__} lacks {name}"
         assert inspect.signature(other).parameters == inspect.signature(method).parameters, name
-        if name not in ITERATES and name not in ("run", "space", "transaction"):
+        if name not in ITERATES and name not in ("run", "space", "span", "transaction"):
             returns = [inspect.signature(one).return_annotation for one in (other, method)]
             assert returns[0] == returns[1].removeprefix("journal."), name
 

@@ -14,6 +14,7 @@ from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
 from holdfast.primitives.state import States
+from holdfast.primitives.traces import Traces
 from holdfast.search import query
 
 TARGET = Path("docs/reference.md")
@@ -25,6 +26,7 @@ FACES = (
     ("space.kv", KeyValues),
     ("space.events", Events),
     ("space.states", States),
+    ("space.traces", Traces),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -36,6 +38,8 @@ RECORDS = (
     "Stream",
     "Verification",
     "State",
+    "Span",
+    "SpanTree",
     "RunRecord",
     "Hit",
     "Results",
@@ -73,6 +77,8 @@ def main() -> int:
         for name, method in inspect.getmembers(face, inspect.isfunction):
             if not name.startswith("_"):
                 parts += [f"### `{signature(method, f'{path}.{name}')}`", paragraphs(method.__doc__)]
+    parts += ["## OpenTelemetry", f"### `{signature(holdfast.to_otlp, 'holdfast.to_otlp')}`"]
+    parts += [paragraphs(holdfast.to_otlp.__doc__), "`space.traces.record_otlp` takes such a document in."]
     parts.append("## Records")
     for name in RECORDS:
         record = getattr(holdfast, name)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns, AsyncStates
+from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns, AsyncStates, AsyncTraces
 from holdfast.async_work import DeferringScope, Worker
 from holdfast.faces import Faces
 from holdfast.journal import Diff
@@ -36,6 +36,7 @@ class AsyncFaces:
         self.kv = AsyncKeyValues(worker, faces.kv, None if deferring is None else deferring.kv)
         self.events = AsyncEvents(worker, faces.events, None if deferring is None else deferring.events)
         self.states = AsyncStates(worker, faces.states, None if deferring is None else deferring.states)
+        self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 

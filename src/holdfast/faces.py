@@ -11,6 +11,8 @@ from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
 from holdfast.primitives.run import RunPrimitive, Runs
 from holdfast.primitives.state import StatePrimitive, States
+from holdfast.primitives.trace import TracePrimitive
+from holdfast.primitives.traces import Traces
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import Scope
 from holdfast.search.text import TextSearch
@@ -19,7 +21,14 @@ from holdfast.search.text import TextSearch
 def builtin() -> PrimitiveRegistry:
     """Return a new registry of the primitives that come with Holdfast."""
     registry = PrimitiveRegistry()
-    for primitive in (KeyValuePrimitive(), EventPrimitive(), StatePrimitive(), RunPrimitive(), MemoryPrimitive()):
+    for primitive in (
+        KeyValuePrimitive(),
+        EventPrimitive(),
+        StatePrimitive(),
+        TracePrimitive(),
+        RunPrimitive(),
+        MemoryPrimitive(),
+    ):
         registry.register(primitive)
     return registry
 
@@ -29,7 +38,7 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``events``, ``states``, ``memories`` and those of registered primitives, over one scope."""
+    """``kv``, ``events``, ``states``, ``traces``, ``memories`` and those of registered primitives, over one scope."""
 
     def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
         self._scope = scope
@@ -54,6 +63,11 @@ class Faces:
     def states(self) -> States:
         """Cells with transitions."""
         return States(self._scope)
+
+    @cached_property
+    def traces(self) -> Traces:
+        """Spans: what the agent did, and how long it took."""
+        return Traces(self._scope)
 
     @cached_property
     def memories(self) -> Memories:
