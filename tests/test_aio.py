@@ -127,6 +127,39 @@ def test_a_block_that_raises_commits_nothing_and_fails_its_run(url):
     asyncio.run(main())
 
 
+def test_cells_and_spans(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            await space.states.init("n", 0)
+            await asyncio.gather(*(space.states.apply("n", lambda n: n + 1) for _ in range(10)))
+            assert await space.states.compare_and_set("n", 10, 11)
+            assert not await space.states.compare_and_set("n", 10, 12)
+            assert (await space.states.transition("n", "done", allowed_from=[11])).version == 13
+            with pytest.raises(holdfast.ConflictError, match="'done'"):
+                await space.states.transition("n", 1, allowed_from=[11])
+            async with space.traces.span("decision") as outer:
+                await asyncio.gather(*(space.traces.record("thought", parent=outer) for _ in range(10)))
+            assert len((await space.traces.tree(outer)).children) == 10
+            assert (await space.traces.get(outer)).status == "ok"
+            for error in (ValueError("no"), asyncio.CancelledError()):
+                with pytest.raises(type(error)) as caught:
+                    async with space.traces.span("decision") as span:
+                        raise error
+                assert caught.value is error
+                assert (await space.traces.get(span)).status == "error"
+            async with space.transaction() as tx:
+                async with tx.traces.span("decision", parent=outer) as span:
+                    assert (await tx.traces.get(span)).end is None
+                pending = await tx.states.set("n", 5)
+            assert pending.version == 14
+            assert (await space.traces.get(span)).end is not None
+            assert len(await space.traces.record_otlp(holdfast.to_otlp([await space.traces.get(outer)]))) == 1
+            assert await space.traces.delete_tree(outer) == 12
+
+    asyncio.run(main())
+
+
 def test_many_writers_share_few_threads_and_lose_nothing(url):
     async def main():
         async with await holdfast.open_async(url) as opened:

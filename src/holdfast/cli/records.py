@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "events", "states", "runs", "spaces")
+NOUNS = ("memories", "kv", "events", "states", "traces", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -67,7 +67,9 @@ def add_command(session: Session, content: str, **fields: Any) -> None:
 
 
 @command("get")
-@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | states KEY | runs ID | events STREAM SEQUENCE")
+@click.argument(
+    "parts", nargs=-1, required=True, metavar="ID | kv KEY | states KEY | traces ID | runs ID | events STREAM SEQUENCE"
+)
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
 
@@ -86,6 +88,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.kv.record(rest[0])
         elif noun == "states" and len(rest) == 1:
             record = space.states.record(rest[0])
+        elif noun == "traces" and len(rest) == 1:
+            record = space.traces.get(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -111,7 +115,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], states [PREFIX], events STREAM, runs or spaces.
+    """List memories (the default), kv [PREFIX], states [PREFIX], events STREAM, traces, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -139,6 +143,10 @@ def list_command(
                 page = space.runs.list(limit=limit, after=after, reverse=newest)
                 rows = [[one.id, one.name, one.status, one.created_at.isoformat()[:19], one.error] for one in page]
                 headings = ["id", "name", "status", "created", "error"]
+            elif noun == "traces":
+                page = space.traces.list(limit=limit, after=after, reverse=newest)
+                rows = [[one.id, one.start.isoformat()[:19], one.type, one.name, one.status] for one in page]
+                headings = ["id", "start", "type", "name", "status"]
             elif name is None:
                 page = space.events.streams(limit=limit, after=after)
                 rows, headings = [[one.name, one.length] for one in page], ["stream", "events"]
