@@ -121,6 +121,8 @@ def test_spans_of_ours_become_a_document(space):
     for bad in ([5], [msgspec.structs.replace(root, trace_id=None)]):
         with pytest.raises(InvalidInputError, match=r"spans\[0\]"):
             holdfast.to_otlp(bad)
+    with pytest.raises(InvalidInputError, match="spans: must be a list"):
+        holdfast.to_otlp(root)
     with pytest.raises(InvalidInputError, match="resource"):
         holdfast.to_otlp([root], resource=5)
 

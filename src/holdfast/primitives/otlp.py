@@ -31,7 +31,7 @@ import msgspec
 
 from holdfast.codec import Value, check_text, check_value, to_microseconds
 from holdfast.errors import InvalidInputError
-from holdfast.inputs import check_id, check_metadata, check_words
+from holdfast.inputs import check_id, check_many, check_metadata, check_words
 from holdfast.primitives.otlp_values import read_integer, read_object, read_objects, read_pairs, to_pairs
 from holdfast.primitives.trace import SPAN_STATUSES, TAGS_MAX, Span, SpanBody
 
@@ -85,7 +85,7 @@ def to_otlp(spans: Iterable[Span], *, resource: dict[str, Value] | None = None) 
     default = {} if resource is None else {"resource": {"attributes": to_pairs(check_metadata(resource, "resource"))}}
     resources: dict[bytes, dict[str, Any]] = {}
     scopes: dict[bytes, dict[str, Any]] = {}
-    for place, span in enumerate(spans):
+    for place, span in enumerate(check_many(spans, "spans")):
         if not isinstance(span, Span) or span.trace_id is None:
             raise InvalidInputError(f"spans[{place}]", "must be a Span that has been committed")
         kept = _kept(span)
