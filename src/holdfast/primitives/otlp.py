@@ -12,7 +12,7 @@ unspecified (it becomes internal), a name that is empty, and what the protocol d
     id                  spanId: its last 8 bytes; holdfast.id, if it is not the last 8 of the trace and then spanId
     parent              parentSpanId likewise; holdfast.parent
     type, tags          attributes holdfast.type (unless the other attributes tell it), holdfast.tags
-    attributes          attributes; a name that starts with "holdfast." gets "holdfast.attribute." before it
+    attributes          attributes; one that is called like one of these gets "holdfast.attribute." before its name
     metadata            attribute holdfast.metadata; but "otlp" in it holds the fields that a Span has not
 
 The attribute ``gen_ai.operation.name`` tells the type: execute_tool is a tool_call, retrieval a query, others are as
@@ -39,9 +39,7 @@ OTLP: Final = "otlp"
 """The key of the metadata that holds what a Span has no field for."""
 SCOPE: Final = {"name": "holdfast"}
 _INTERNAL: Final = 1
-_OURS: Final = "holdfast."
 _ESCAPE: Final = "holdfast.attribute."
-_ESCAPED: Final = _ESCAPE + _OURS
 _SPAN_FIELDS: Final[dict[str, type]] = {
     "kind": int,
     "traceState": str,
@@ -61,6 +59,7 @@ _FOREIGN: Final[dict[str, type]] = {
 }
 _TYPES: Final = {"execute_tool": "tool_call", "retrieval": "query"}
 _TYPE_BYTES_MAX: Final = 128
+_is_ours: Final = re.compile(r"(holdfast\.attribute\.)*holdfast\.(id|parent|type|tags|metadata)").fullmatch
 _is_hex: Final = re.compile(r"[0-9A-Fa-f]+").fullmatch
 _group_key = msgspec.json.Encoder(order="deterministic").encode
 
@@ -126,7 +125,7 @@ def _is_json(value: Any) -> bool:
 def _written(span: Span, trace_id: UUID, kept: dict[str, Any]) -> dict[str, Any]:
     short = _short(span.id)
     written: dict[str, Any] = {"traceId": trace_id.hex, "spanId": short.hex()}
-    own = {f"{_ESCAPE}{key}" if key.startswith(_OURS) else key: value for key, value in span.attributes.items()}
+    own = {f"{_ESCAPE}{key}" if _is_ours(key) else key: value for key, value in span.attributes.items()}
     if _long(trace_id, short) != span.id:
         own["holdfast.id"] = str(span.id)
     if span.parent is not None:
@@ -231,9 +230,7 @@ def _read(
         parent = derived if own is None else check_id(own, f"{path}.parent")
     type, tags = attributes.pop("holdfast.type", None), attributes.pop("holdfast.tags", [])
     metadata = check_metadata(attributes.pop("holdfast.metadata", None), f"{path}.metadata")
-    plain = {key.removeprefix(_ESCAPE) if key.startswith(_ESCAPED) else key: attributes[key] for key in attributes}
-    if len(plain) != len(attributes):
-        raise InvalidInputError(f"{path}.attributes", f"hold one name with {_ESCAPE!r} before it and without")
+    plain = {key.removeprefix(_ESCAPE) if _is_ours(key) else key: value for key, value in attributes.items()}
     check_value(plain, f"{path}.attributes")
     told = _told_type(plain) if type is None else check_text(type, f"{path}.type", most_bytes=_TYPE_BYTES_MAX)
     start, end = _time(raw, "startTimeUnixNano", path), _time(raw, "endTimeUnixNano", path)
