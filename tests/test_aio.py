@@ -14,13 +14,15 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import documents, event, kv, memories, run
+from holdfast.primitives import documents, event, kv, memories, run, state, traces
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
     (documents.Documents, aio_faces.AsyncDocuments),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
+    (state.States, aio_faces.AsyncStates),
+    (traces.Traces, aio_faces.AsyncTraces),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),
@@ -48,7 +50,7 @@ def test_every_method_has_a_twin_of_the_same_signature(sync, twin):
         other = getattr(twin, name, None)
         assert other is not None, f"{twin.__name__} lacks {name}"
         assert inspect.signature(other).parameters == inspect.signature(method).parameters, name
-        if name not in ITERATES and name not in ("run", "space", "transaction"):
+        if name not in ITERATES and name not in ("run", "space", "span", "transaction"):
             returns = [inspect.signature(one).return_annotation for one in (other, method)]
             assert returns[0] == returns[1].removeprefix("journal."), name
 
@@ -141,6 +143,39 @@ def test_a_block_that_raises_commits_nothing_and_fails_its_run(url):
                 await space.kv.put("", 1)
             with pytest.raises(holdfast.ConflictError):
                 await space.kv.put("a", 1, expected_version=7)
+
+    asyncio.run(main())
+
+
+def test_cells_and_spans(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            await space.states.init("n", 0)
+            await asyncio.gather(*(space.states.apply("n", lambda n: n + 1) for _ in range(10)))
+            assert await space.states.compare_and_set("n", 10, 11)
+            assert not await space.states.compare_and_set("n", 10, 12)
+            assert (await space.states.transition("n", "done", allowed_from=[11])).version == 13
+            with pytest.raises(holdfast.ConflictError, match="'done'"):
+                await space.states.transition("n", 1, allowed_from=[11])
+            async with space.traces.span("decision") as outer:
+                await asyncio.gather(*(space.traces.record("thought", parent=outer) for _ in range(10)))
+            assert len((await space.traces.tree(outer)).children) == 10
+            assert (await space.traces.get(outer)).status == "ok"
+            for error in (ValueError("no"), asyncio.CancelledError()):
+                with pytest.raises(type(error)) as caught:
+                    async with space.traces.span("decision") as span:
+                        raise error
+                assert caught.value is error
+                assert (await space.traces.get(span)).status == "error"
+            async with space.transaction() as tx:
+                async with tx.traces.span("decision", parent=outer) as span:
+                    assert (await tx.traces.get(span)).end is None
+                pending = await tx.states.set("n", 5)
+            assert pending.version == 14
+            assert (await space.traces.get(span)).end is not None
+            assert len(await space.traces.record_otlp(holdfast.to_otlp([await space.traces.get(outer)]))) == 1
+            assert await space.traces.delete_tree(outer) == 12
 
     asyncio.run(main())
 

@@ -45,6 +45,12 @@ TOGETHER = {
     ("primitives.memories", "primitives.source"),
     ("primitives.memories", "primitives.embedding"),
     ("primitives.memory", "primitives.source"),
+    ("primitives.traces", "primitives.trace"),
+    ("primitives.traces", "primitives.otlp"),
+    ("primitives.traces", "primitives.span_inputs"),
+    ("primitives.span_inputs", "primitives.trace"),
+    ("primitives.otlp", "primitives.otlp_values"),
+    ("primitives.otlp", "primitives.trace"),
 }
 THIRD_PARTY = {
     "msgspec": ("",),

@@ -127,7 +127,17 @@ def test_bad_input_names_its_field_and_changes_nothing(filled, name, arguments, 
 
 
 @pytest.mark.parametrize(
-    "call", ["kv.put", "events.append", "memories.store", "memories.list", "runs.create", "memories.search"]
+    "call",
+    [
+        "kv.put",
+        "events.append",
+        "states.set",
+        "traces.record",
+        "memories.store",
+        "memories.list",
+        "runs.create",
+        "memories.search",
+    ],
 )
 def test_a_misspelt_keyword_is_an_error(filled, call):
     face, method = call.split(".")

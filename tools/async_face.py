@@ -17,6 +17,8 @@ FACES = (
     ("primitives/kv.py", "KeyValues", "kv"),
     ("primitives/documents.py", "Documents", "json"),
     ("primitives/event.py", "Events", "events"),
+    ("primitives/state.py", "States", "states"),
+    ("primitives/traces.py", "Traces", "traces"),
     ("primitives/memories.py", "Memories", "memories"),
     ("primitives/run.py", "Runs", "runs"),
 )
@@ -24,6 +26,8 @@ WRITES = {
     "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
     "Documents": {"put", "create", "update", "set", "delete", "push", "pop", "patch", "merge_patch"},
     "Events": {"append", "append_many"},
+    "States": {"init", "set", "compare_and_set", "transition", "delete"},
+    "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
@@ -34,7 +38,8 @@ Written by tools/async_face.py; change that or the synchronous faces, then run i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -50,6 +55,10 @@ from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
+from holdfast.primitives.span_inputs import SpanRef
+from holdfast.primitives.state import State, States
+from holdfast.primitives.trace import Span, SpanTree
+from holdfast.primitives.traces import Traces
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
 '''
@@ -68,10 +77,16 @@ def method_of(owner: str, method: ast.FunctionDef) -> str:
     """The asynchronous twin of one method."""
     returns = ast.unparse(method.returns) if method.returns else "None"
     how, target = ("_submit" if method.name in WRITES[owner] else "_hop"), f"self._face.{method.name}"
-    if returns.startswith("Iterator["):
+    is_block = bool(method.decorator_list)
+    if is_block:
+        returns = "AbstractAsyncContextManager[" + returns.removeprefix("Iterator[")
+    elif returns.startswith("Iterator["):
         returns, target = "list[" + returns.removeprefix("Iterator["), f"self._as_list({target})"
     doc = (ast.get_docstring(method) or "").splitlines()[0]
     body = f'        """{doc}\n\n        See ``{owner}.{method.name}``.\n        """\n'
+    if is_block:  # a block that is entered and left
+        body += f"        return self._within({target}({call_of(method)[2:]}))\n"
+        return f"    def {method.name}({ast.unparse(method.args)}) -> {returns}:\n{body}"
     body += f"        return await self.{how}({target}{call_of(method)})\n"
     return f"    async def {method.name}({ast.unparse(method.args)}) -> {returns}:\n{body}"
 
@@ -85,7 +100,9 @@ def text() -> str:
         methods = [
             node
             for node in face.body
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.decorator_list
+            if isinstance(node, ast.FunctionDef)
+            and not node.name.startswith("_")
+            and [ast.unparse(one) for one in node.decorator_list] in ([], ["contextmanager"])
         ]
         methods.sort(key=lambda one: one.name == "list")  # a method of that name hides the type in what follows
         parts.append(f'class Async{owner}(AsyncFace[{owner}]):\n    """The twin of ``{owner}``."""\n')

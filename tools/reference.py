@@ -14,6 +14,8 @@ from holdfast.primitives.event import Events
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
+from holdfast.primitives.state import States
+from holdfast.primitives.traces import Traces
 from holdfast.search import query
 
 TARGET = Path("docs/reference.md")
@@ -25,6 +27,8 @@ FACES = (
     ("space.kv", KeyValues),
     ("space.json", Documents),
     ("space.events", Events),
+    ("space.states", States),
+    ("space.traces", Traces),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -36,6 +40,9 @@ RECORDS = (
     "Event",
     "Stream",
     "Verification",
+    "State",
+    "Span",
+    "SpanTree",
     "RunRecord",
     "Hit",
     "Results",
@@ -73,6 +80,8 @@ def main() -> int:
         for name, method in inspect.getmembers(face, inspect.isfunction):
             if not name.startswith("_"):
                 parts += [f"### `{signature(method, f'{path}.{name}')}`", paragraphs(method.__doc__)]
+    parts += ["## OpenTelemetry", f"### `{signature(holdfast.to_otlp, 'holdfast.to_otlp')}`"]
+    parts += [paragraphs(holdfast.to_otlp.__doc__), "`space.traces.record_otlp` takes such a document in."]
     parts.append("## Records")
     for name in RECORDS:
         record = getattr(holdfast, name)

@@ -47,8 +47,11 @@ from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
 from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
+from holdfast.primitives.otlp import to_otlp
 from holdfast.primitives.run import RunRecord
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
+from holdfast.primitives.state import State
+from holdfast.primitives.trace import Span, SpanTree
 from holdfast.records import to_dict
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
@@ -100,7 +103,10 @@ __all__ = [
     "SerializationError",
     "Session",
     "Space",
+    "Span",
+    "SpanTree",
     "Sparse",
+    "State",
     "StorageError",
     "Store",
     "Stream",
@@ -113,6 +119,7 @@ __all__ = [
     "open",
     "open_async",
     "to_dict",
+    "to_otlp",
 ]
 
 _LATE = {"AsyncSpace": "holdfast.aio", "AsyncStore": "holdfast.aio", "open_async": "holdfast.aio"}

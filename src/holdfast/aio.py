@@ -14,7 +14,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from holdfast.aio_faces import AsyncDocuments, AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
+from holdfast.aio_faces import (
+    AsyncDocuments,
+    AsyncEvents,
+    AsyncKeyValues,
+    AsyncMemories,
+    AsyncRuns,
+    AsyncStates,
+    AsyncTraces,
+)
 from holdfast.async_work import DeferringScope, Worker
 from holdfast.faces import Faces
 from holdfast.journal import Diff
@@ -28,7 +36,7 @@ T = TypeVar("T")
 
 
 class AsyncFaces:
-    """``kv``, ``events``, ``memories``, ``runs`` over one scope; where ``deferring`` is None, writes hop too."""
+    """The faces of the primitives over one scope; where ``deferring`` is None, writes hop too."""
 
     def __init__(self, worker: Worker, faces: Faces, deferring: Faces | None) -> None:
         self._worker = worker
@@ -36,6 +44,8 @@ class AsyncFaces:
         self.kv = AsyncKeyValues(worker, faces.kv, None if deferring is None else deferring.kv)
         self.json = AsyncDocuments(worker, faces.json, None if deferring is None else deferring.json)
         self.events = AsyncEvents(worker, faces.events, None if deferring is None else deferring.events)
+        self.states = AsyncStates(worker, faces.states, None if deferring is None else deferring.states)
+        self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 

@@ -5,7 +5,8 @@ Written by tools/async_face.py; change that or the synchronous faces, then run i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,10 @@ from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
+from holdfast.primitives.span_inputs import SpanRef
+from holdfast.primitives.state import State, States
+from holdfast.primitives.trace import Span, SpanTree
+from holdfast.primitives.traces import Traces
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
 
@@ -464,6 +469,471 @@ class AsyncEvents(AsyncFace[Events]):
         See ``Events.verify``.
         """
         return await self._hop(self._face.verify, stream)
+
+
+class AsyncStates(AsyncFace[States]):
+    """The twin of ``States``."""
+
+    async def init(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> State:
+        """Create a cell; ConflictError if it exists. ``ttl`` is a timedelta or seconds. Raises InvalidInputError.
+
+        See ``States.init``.
+        """
+        return await self._submit(self._face.init, key, value, metadata=metadata, expires_at=expires_at, ttl=ttl)
+
+    async def set(
+        self,
+        key: str,
+        value: Value,
+        *,
+        metadata: dict[str, Value] | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: State | None = None,
+    ) -> State | Pending[State]:
+        """Set the value of a cell, which is created if need be; metadata and expiry stay unless they are given.
+
+        See ``States.set``.
+        """
+        return await self._submit(
+            self._face.set,
+            key,
+            value,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def compare_and_set(self, key: str, expected_value: Value, value: Value) -> bool:
+        """Set the value of a cell if it holds ``expected_value``; return whether it did, and has been set.
+
+        See ``States.compare_and_set``.
+        """
+        return await self._submit(self._face.compare_and_set, key, expected_value, value)
+
+    async def transition(
+        self,
+        key: str,
+        to: Value,
+        *,
+        allowed_from: Iterable[Value],
+        expected_version: int | None = None,
+        expected: State | None = None,
+    ) -> State:
+        """Set a cell to ``to`` if it holds one of ``allowed_from``; compared inside the commit.
+
+        See ``States.transition``.
+        """
+        return await self._submit(
+            self._face.transition,
+            key,
+            to,
+            allowed_from=allowed_from,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def apply(
+        self, key: str, function: Callable[[Any], Value], *, default: Any = UNSET
+    ) -> State | Pending[State]:
+        """Set a cell to what ``function`` makes of its value; again, with the new value, if it was changed meanwhile.
+
+        See ``States.apply``.
+        """
+        return await self._hop(self._face.apply, key, function, default=default)
+
+    async def read(self, key: str, default: Any = None) -> Any:
+        """Return the value of a cell, or ``default``.
+
+        See ``States.read``.
+        """
+        return await self._hop(self._face.read, key, default)
+
+    async def record(self, key: str) -> State | None:
+        """Return a cell with its version, revision and times, or None.
+
+        See ``States.record``.
+        """
+        return await self._hop(self._face.record, key)
+
+    async def exists(self, key: str) -> bool:
+        """Return True if there is a cell under the key; reads no value.
+
+        See ``States.exists``.
+        """
+        return await self._hop(self._face.exists, key)
+
+    async def delete(self, key: str, *, expected_version: int | None = None, expected: State | None = None) -> bool:
+        """Remove a cell; return True if there was one.
+
+        See ``States.delete``.
+        """
+        return await self._submit(self._face.delete, key, expected_version=expected_version, expected=expected)
+
+    async def scan(
+        self, prefix: str = "", *, limit: int = 100, after: str | None = None, reverse: bool = False
+    ) -> Listing[State]:
+        """Return a page of cells in the order of their keys (by code point), those that start with ``prefix``.
+
+        See ``States.scan``.
+        """
+        return await self._hop(self._face.scan, prefix, limit=limit, after=after, reverse=reverse)
+
+    async def keys(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Listing[str]:
+        """Return a page of keys in order; reads no values.
+
+        See ``States.keys``.
+        """
+        return await self._hop(self._face.keys, prefix, limit=limit, after=after)
+
+    async def count(self) -> int:
+        """Return how many cells there are; reads no values.
+
+        See ``States.count``.
+        """
+        return await self._hop(self._face.count)
+
+
+class AsyncTraces(AsyncFace[Traces]):
+    """The twin of ``Traces``."""
+
+    async def record(
+        self,
+        type: str,
+        *,
+        name: str | None = None,
+        attributes: dict[str, Value] | None = None,
+        parent: SpanRef | None = None,
+        tags: Iterable[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        status: str | UnsetType = UNSET,
+        error: str | None = None,
+        trace_id: UUID | str | None = None,
+        id: UUID | str | None = None,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> Span:
+        """Record a span that has ended: a tool_call, decision, query, thought, error, or any other ``type``.
+
+        See ``Traces.record``.
+        """
+        return await self._submit(
+            self._face.record,
+            type,
+            name=name,
+            attributes=attributes,
+            parent=parent,
+            tags=tags,
+            start=start,
+            end=end,
+            status=status,
+            error=error,
+            trace_id=trace_id,
+            id=id,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+        )
+
+    async def begin(
+        self,
+        type: str,
+        *,
+        name: str | None = None,
+        attributes: dict[str, Value] | None = None,
+        parent: SpanRef | None = None,
+        tags: Iterable[str] = (),
+        start: datetime | None = None,
+        trace_id: UUID | str | None = None,
+        id: UUID | str | None = None,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> Span:
+        """Record a span that has not ended; ``end`` ends it. See ``record`` for the rest.
+
+        See ``Traces.begin``.
+        """
+        return await self._submit(
+            self._face.begin,
+            type,
+            name=name,
+            attributes=attributes,
+            parent=parent,
+            tags=tags,
+            start=start,
+            trace_id=trace_id,
+            id=id,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+        )
+
+    async def end(
+        self,
+        id: SpanRef,
+        *,
+        status: str | UnsetType = UNSET,
+        error: str | None = None,
+        end: datetime | None = None,
+        attributes: dict[str, Value] | None = None,
+        expected_version: int | None = None,
+        expected: Span | None = None,
+    ) -> Span:
+        """End an open span, with more ``attributes`` perhaps; the status is "ok" if none was set, now or before.
+
+        See ``Traces.end``.
+        """
+        return await self._submit(
+            self._face.end,
+            id,
+            status=status,
+            error=error,
+            end=end,
+            attributes=attributes,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def annotate(
+        self,
+        id: SpanRef,
+        attributes: dict[str, Value] | None = None,
+        *,
+        tags: Iterable[str] = (),
+        expected_version: int | None = None,
+        expected: Span | None = None,
+    ) -> Span:
+        """Add attributes (those of the same name are replaced) and tags to a span, open or not.
+
+        See ``Traces.annotate``.
+        """
+        return await self._submit(
+            self._face.annotate, id, attributes, tags=tags, expected_version=expected_version, expected=expected
+        )
+
+    async def update(
+        self,
+        id: SpanRef,
+        *,
+        name: str | UnsetType = UNSET,
+        attributes: dict[str, Value] | UnsetType = UNSET,
+        tags: Iterable[str] | UnsetType = UNSET,
+        status: str | UnsetType = UNSET,
+        error: str | None = None,
+        metadata: dict[str, Value] | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
+        expected_version: int | None = None,
+        expected: Span | None = None,
+    ) -> Span:
+        """Set some fields of a span; what is not given stays. NotFoundError if it does not exist.
+
+        See ``Traces.update``.
+        """
+        return await self._submit(
+            self._face.update,
+            id,
+            name=name,
+            attributes=attributes,
+            tags=tags,
+            status=status,
+            error=error,
+            metadata=metadata,
+            expires_at=expires_at,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    def span(
+        self,
+        type: str,
+        *,
+        name: str | None = None,
+        attributes: dict[str, Value] | None = None,
+        parent: SpanRef | None = None,
+        tags: Iterable[str] = (),
+        trace_id: UUID | str | None = None,
+        id: UUID | str | None = None,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> AbstractAsyncContextManager[Span]:
+        """Begin a span and end it with the block: as "ok", or as "error" with the reason if the block raised.
+
+        See ``Traces.span``.
+        """
+        return self._within(
+            self._face.span(
+                type,
+                name=name,
+                attributes=attributes,
+                parent=parent,
+                tags=tags,
+                trace_id=trace_id,
+                id=id,
+                metadata=metadata,
+                expires_at=expires_at,
+                ttl=ttl,
+            )
+        )
+
+    async def record_otlp(self, document: dict[str, Any], *, partial: bool = False) -> Listing[Span]:
+        """Record the spans of a document of OpenTelemetry (OTLP/JSON, parsed), in one commit; return them in its order.
+
+        See ``Traces.record_otlp``.
+        """
+        return await self._submit(self._face.record_otlp, document, partial=partial)
+
+    async def delete(self, id: SpanRef, *, expected_version: int | None = None, expected: Span | None = None) -> bool:
+        """Remove one span; return True if there was one. What stands under it stays, under a parent that is gone.
+
+        See ``Traces.delete``.
+        """
+        return await self._submit(self._face.delete, id, expected_version=expected_version, expected=expected)
+
+    async def delete_tree(self, id: SpanRef) -> int:
+        """Remove a span and all that stands under it; return how many there were.
+
+        See ``Traces.delete_tree``.
+        """
+        return await self._hop(self._face.delete_tree, id)
+
+    async def get(self, id: SpanRef) -> Span | None:
+        """Return a span, or None.
+
+        See ``Traces.get``.
+        """
+        return await self._hop(self._face.get, id)
+
+    async def exists(self, id: SpanRef) -> bool:
+        """Return True if there is a span with this id; reads no body.
+
+        See ``Traces.exists``.
+        """
+        return await self._hop(self._face.exists, id)
+
+    async def tree(self, root: SpanRef) -> SpanTree:
+        """Return a span with all that stands under it, each level in order of start; reads its trace.
+
+        See ``Traces.tree``.
+        """
+        return await self._hop(self._face.tree, root)
+
+    async def children(self, id: SpanRef, *, limit: int | None = 100, after: str | None = None) -> Listing[Span]:
+        """Return a page of the spans right under a span, in order of start.
+
+        See ``Traces.children``.
+        """
+        return await self._hop(self._face.children, id, limit=limit, after=after)
+
+    async def roots(
+        self,
+        *,
+        type: str | None = None,
+        tags: Iterable[str] = (),
+        status: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        reverse: bool = False,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Listing[Span]:
+        """Return a page of the spans without a parent, in order of start (``reverse``: the newest first).
+
+        See ``Traces.roots``.
+        """
+        return await self._hop(
+            self._face.roots,
+            type=type,
+            tags=tags,
+            status=status,
+            since=since,
+            until=until,
+            reverse=reverse,
+            limit=limit,
+            after=after,
+        )
+
+    async def count(
+        self,
+        *,
+        type: str | None = None,
+        name: str | None = None,
+        tags: Iterable[str] = (),
+        status: str | None = None,
+        open: bool | None = None,
+        trace_id: UUID | str | None = None,
+        parent: SpanRef | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> int:
+        """Count spans, those of a selection if one is given; reads no bodies.
+
+        See ``Traces.count``.
+        """
+        return await self._hop(
+            self._face.count,
+            type=type,
+            name=name,
+            tags=tags,
+            status=status,
+            open=open,
+            trace_id=trace_id,
+            parent=parent,
+            since=since,
+            until=until,
+        )
+
+    async def list(
+        self,
+        *,
+        type: str | None = None,
+        name: str | None = None,
+        tags: Iterable[str] = (),
+        status: str | None = None,
+        open: bool | None = None,
+        trace_id: UUID | str | None = None,
+        parent: SpanRef | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        where: dict[str, Value] | None = None,
+        reverse: bool = False,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Listing[Span]:
+        """Return a page of spans in order of start (``reverse``: the newest first) that have all that is given.
+
+        See ``Traces.list``.
+        """
+        return await self._hop(
+            self._face.list,
+            type=type,
+            name=name,
+            tags=tags,
+            status=status,
+            open=open,
+            trace_id=trace_id,
+            parent=parent,
+            since=since,
+            until=until,
+            where=where,
+            reverse=reverse,
+            limit=limit,
+            after=after,
+        )
 
 
 class AsyncMemories(AsyncFace[Memories]):

@@ -9,8 +9,9 @@ Cancelling before a write is queued commits nothing; after that the commit takes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from holdfast.committer import CommitTicket
@@ -133,6 +134,18 @@ class AsyncFace(Generic[F]):
             return self._worker.hop(method, *args, **kwargs)
         deferring: Callable[P, T] = getattr(self._writing, method.__name__)
         return self._worker.submit(deferring, *args, **kwargs)
+
+    @asynccontextmanager
+    async def _within(self, block: AbstractContextManager[T]) -> AsyncIterator[T]:
+        """Put a synchronous block around an asynchronous one: entering is a hop, and leaving."""
+        entered = await self._worker.hop(block.__enter__)
+        try:
+            yield entered
+        except BaseException as error:
+            if not await self._worker.hop(block.__exit__, type(error), error, error.__traceback__):
+                raise
+        else:
+            await self._worker.hop(block.__exit__, None, None, None)
 
     @staticmethod
     def _as_list(method: Callable[P, Iterator[T]]) -> Callable[P, list[T]]:

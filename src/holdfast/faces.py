@@ -12,6 +12,9 @@ from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
 from holdfast.primitives.run import RunPrimitive, Runs
+from holdfast.primitives.state import StatePrimitive, States
+from holdfast.primitives.trace import TracePrimitive
+from holdfast.primitives.traces import Traces
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import Scope
 from holdfast.search.text import TextSearch
@@ -20,7 +23,15 @@ from holdfast.search.text import TextSearch
 def builtin() -> PrimitiveRegistry:
     """Return a new registry of the primitives that come with Holdfast."""
     registry = PrimitiveRegistry()
-    for primitive in (KeyValuePrimitive(), JsonPrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
+    for primitive in (
+        KeyValuePrimitive(),
+        JsonPrimitive(),
+        EventPrimitive(),
+        StatePrimitive(),
+        TracePrimitive(),
+        RunPrimitive(),
+        MemoryPrimitive(),
+    ):
         registry.register(primitive)
     return registry
 
@@ -30,7 +41,7 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``json``, ``events``, ``memories`` and those of registered primitives, over one scope."""
+    """``kv``, ``json``, ``events``, ``states``, ``traces``, ``memories`` and registered primitives, over one scope."""
 
     def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
         self._scope = scope
@@ -55,6 +66,16 @@ class Faces:
     def events(self) -> Events:
         """Append-only streams."""
         return Events(self._scope)
+
+    @cached_property
+    def states(self) -> States:
+        """Cells with transitions."""
+        return States(self._scope)
+
+    @cached_property
+    def traces(self) -> Traces:
+        """Spans: what the agent did, and how long it took."""
+        return Traces(self._scope)
 
     @cached_property
     def memories(self) -> Memories:

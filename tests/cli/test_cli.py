@@ -79,6 +79,8 @@ def test_all_nouns_can_be_listed_and_got(call, tmp_path):
     with holdfast.open(tmp_path / "store.db") as store:
         store.kv.put("build/last", {"ok": True})
         store.json.create("plan", {"steps": ["lex"]})
+        store.states.init("phase", "idle")
+        span = store.traces.record("tool_call", name="grep", error="no such file")
         store.events.append("builds", {"n": 1})
         with store.run("nightly") as run:
             run.kv.put("x", 1)
@@ -88,6 +90,10 @@ def test_all_nouns_can_be_listed_and_got(call, tmp_path):
             other.kv.delete("y")
             other.kv.put("z", b"\x00")
     assert call("list", "kv", "build/").out == 'build/last\t1\t{"ok": true}\n'
+    assert call("list", "states", "ph").out == 'phase\t1\t"idle"\n'
+    assert call("get", "states", "phase", "--json").json["value"] == "idle"
+    assert call("list", "traces").out.endswith("\ttool_call\tgrep\terror\n")
+    assert call("get", "traces", str(span.id), "--json").json["error"] == "no such file"
     assert call("list", "events").out == "builds\t1\n"
     assert "event" in call("list", "events", "builds").out
     assert [one["name"] for one in call("list", "runs", "--json").json["items"]] == ["nightly", "nightly"]

@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "json", "events", "runs", "spaces")
+NOUNS = ("memories", "kv", "json", "events", "states", "traces", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -67,7 +67,12 @@ def add_command(session: Session, content: str, **fields: Any) -> None:
 
 
 @command("get")
-@click.argument("parts", nargs=-1, required=True, metavar="ID | kv KEY | json KEY | runs ID | events STREAM SEQUENCE")
+@click.argument(
+    "parts",
+    nargs=-1,
+    required=True,
+    metavar="ID | kv KEY | json KEY | states KEY | traces ID | runs ID | events STREAM SEQUENCE",
+)
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
 
@@ -87,6 +92,10 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.kv.record(rest[0])
         elif noun == "json" and len(rest) == 1:
             record = space.json.record(rest[0])
+        elif noun == "states" and len(rest) == 1:
+            record = space.states.record(rest[0])
+        elif noun == "traces" and len(rest) == 1:
+            record = space.traces.get(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -112,7 +121,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], json [PREFIX], events STREAM, runs or spaces.
+    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -132,15 +141,18 @@ def list_command(
                     [one.id, one.created_at.isoformat()[:19], ",".join(one.tags), one.content[:200]] for one in page
                 ]
                 headings = ["id", "created", "tags", "content"]
-            elif noun in ("kv", "json"):
-                face = space.kv if noun == "kv" else space.json
-                page = face.scan(name or "", limit=limit, after=after, reverse=newest)
+            elif noun in ("kv", "json", "states"):
+                page = getattr(space, noun).scan(name or "", limit=limit, after=after, reverse=newest)
                 rows = [[one.key, one.version, to_json(holdfast.to_dict(one)["value"])] for one in page]
                 headings = ["key", "version", "value"]
             elif noun == "runs":
                 page = space.runs.list(limit=limit, after=after, reverse=newest)
                 rows = [[one.id, one.name, one.status, one.created_at.isoformat()[:19], one.error] for one in page]
                 headings = ["id", "name", "status", "created", "error"]
+            elif noun == "traces":
+                page = space.traces.list(limit=limit, after=after, reverse=newest)
+                rows = [[one.id, one.start.isoformat()[:19], one.type, one.name, one.status] for one in page]
+                headings = ["id", "start", "type", "name", "status"]
             elif name is None:
                 page = space.events.streams(limit=limit, after=after)
                 rows, headings = [[one.name, one.length] for one in page], ["stream", "events"]
