@@ -268,3 +268,11 @@ def test_macos_is_asked_to_empty_the_cache_of_the_drive(tmp_path, monkeypatch):
     file.sync()
     assert calls == [(descriptor, 51)]
     file.close()
+
+
+def test_a_fork_closes_all_that_is_open_in_the_child(tmp_path, disk, monkeypatch):
+    file, lock = disk.open_append(tmp_path / "file", create=True), disk.lock(tmp_path / "LOCK", "me")
+    monkeypatch.setattr(files, "_open_here", [file, lock])
+    files._close_in_child()
+    assert file.is_closed
+    disk.lock(tmp_path / "LOCK", "another").release()

@@ -125,16 +125,21 @@ class LogRecovery:
         self.report.bytes_read += len(buffer)
         header = self._check_header(path, first, read_segment_header(buffer))
         end = _End(path, buffer, header, first - 1, header.crc_before, 0, SEGMENT_HEADER_BYTES, False, None)
+        after, last, rest = self._after, None, None
         for item in read_frames(buffer, SEGMENT_HEADER_BYTES, header.salt, first):
             if isinstance(item, Frame):
-                end.sequence, end.crc, end.durable, end.end = item.sequence, item.crc, item.durable, item.end
-                if item.sequence > self._after:
-                    self.report.frames += 1
+                last = item
+                if item.sequence > after:
                     yield item
-            elif isinstance(item, Footer):
-                self._check_footer(end, item)
             else:
-                end.fault = item
+                rest = item
+        if last is not None:
+            end.sequence, end.crc, end.durable, end.end = last.sequence, last.crc, last.durable, last.end
+            self.report.frames += max(last.sequence - max(after, first - 1), 0)
+        if isinstance(rest, Footer):
+            self._check_footer(end, rest)
+        else:
+            end.fault = rest
         self._end = end
         if is_last:
             if end.fault is not None:

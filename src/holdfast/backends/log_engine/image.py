@@ -223,5 +223,5 @@ class ImageReader:
                 self._spaces[space].journals.setdefault(run, []).extend(
                     [renumbered(row, self._numbering.own_type) for row in rows]
                 )
-            case OpaquePage(entries):
-                self.opaque.extend(entries)
+            case _:
+                self.opaque.extend(page.entries)

@@ -163,10 +163,9 @@ def is_store(directory: Path, disk: Disk) -> bool:
 @contextmanager
 def _no_collections() -> Iterator[None]:
     """No garbage collections meanwhile: nothing here is a cycle, and each one looks at all that was loaded."""
-    was_enabled = gc.isenabled()
+    restore = gc.enable if gc.isenabled() else gc.disable
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        restore()
