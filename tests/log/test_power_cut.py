@@ -171,7 +171,6 @@ def test_after_an_error_at_every_call(tmp_path, logs, code, times):
             if done:
                 break
             nth += 1
-        assert nth > 2, operation
 
 
 @pytest.mark.sweep
