@@ -7,6 +7,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from weakref import WeakSet
 
 import pytest
 
@@ -70,6 +71,14 @@ def test_space_is_reserved_as_zeros_beyond_the_end(tmp_path, disk):
     assert disk.read(file.path) == b"abc".ljust(100, b"\0")
     file.truncate(file.size)
     assert disk.read(file.path) == b"abc"
+    file.close()
+
+
+def test_a_system_that_cannot_reserve_says_so(tmp_path, disk, monkeypatch):
+    monkeypatch.delattr("os.posix_fallocate")
+    file = disk.open_append(tmp_path / "file", create=True)
+    with pytest.raises(WriteError, match="reserves no space"):
+        file.reserve(100)
     file.close()
 
 
@@ -271,8 +280,9 @@ def test_macos_is_asked_to_empty_the_cache_of_the_drive(tmp_path, monkeypatch):
 
 
 def test_a_fork_closes_all_that_is_open_in_the_child(tmp_path, disk, monkeypatch):
+    monkeypatch.setattr(files, "_open_here", WeakSet())
     file, lock = disk.open_append(tmp_path / "file", create=True), disk.lock(tmp_path / "LOCK", "me")
-    monkeypatch.setattr(files, "_open_here", [file, lock])
     files._close_in_child()
     assert file.is_closed
     disk.lock(tmp_path / "LOCK", "another").release()
+    lock.release()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
 
 import pytest
 
-from holdfast.errors import CorruptionError, HoldfastError
+from holdfast.errors import CorruptionError, HoldfastError, PoisonedError, WriteError
 from holdfast.log.files import Disk
 from holdfast.log.recovery import LogRecovery
 from holdfast.log.segments import segment_path
@@ -28,9 +29,10 @@ class Work:
         self.written = dict(written or {})
         self.acknowledged = after
         self.tried = {}
+        self.wal = None
 
     def do(self, steps, sizes=SIZES):
-        wal = self.logs.open(self.directory, self.disk, self.after, **sizes)
+        wal = self.wal = self.logs.open(self.directory, self.disk, self.after, **sizes)
         self.acknowledged = max(self.acknowledged, wal.durable)
         for _ in range(steps):
             act = self.chance.random()
@@ -124,6 +126,51 @@ def test_after_a_crash_at_every_step(tmp_path, logs):
     while one_round(tmp_path, logs, seed, cuts=1, crash_step=step):
         step += 1
     assert step > 10
+
+
+OPERATIONS = ("open", "write", "sync", "truncate", "reserve", "rename", "remove", "sync_directory")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("times", [1, 10**9])
+def test_after_an_error_at_every_call(tmp_path, logs, code, times):
+    """What fails is told, and nothing succeeds after it; opened again, all that was acknowledged is there."""
+    seed = chosen_seed()
+    for operation in OPERATIONS:
+        nth = 1
+        while True:
+            root = tmp_path / f"{operation}{nth}"
+            root.mkdir()
+            disk = FaultyDisk(root)
+            disk.fail(operation, code, nth=nth, times=times)
+            work = Work(logs, root / "inner", disk, random.Random(seed))
+            try:
+                work.do(25)
+            except (WriteError, PoisonedError):
+                failed = True
+            else:
+                failed = False
+            if work.wal is not None and work.wal.failure is not None:
+                for sync in (True, False):
+                    with pytest.raises(PoisonedError):
+                        work.wal.append([ONE], sync=sync)
+                work.wal.close()
+            done = disk.calls.get(operation, 0) < nth
+            assert failed or done or operation == "reserve"
+            disk.heal()
+            for state in (root, disk.after_power_cut(seed + nth)):
+                work.check(state / "inner")
+            again = Work(logs, root / "inner", disk, random.Random(seed), work.after, work.check(root / "inner"))
+            again.acknowledged = work.acknowledged
+            again.do(3)
+            for cut in range(2):
+                again.check(disk.after_power_cut(seed + cut) / "inner")
+            disk.crash()
+            for path in tmp_path.iterdir():
+                shutil.rmtree(path)
+            if done:
+                break
+            nth += 1
 
 
 @pytest.mark.sweep

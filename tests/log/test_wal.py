@@ -209,7 +209,9 @@ def test_a_flush_that_fails_poisons(tmp_path, logs):
     wal.close()
 
 
-@pytest.mark.parametrize(("operation", "nth"), [("write", 2), ("write", 4), ("sync", 2), ("sync", 3), ("rename", 1)])
+@pytest.mark.parametrize(
+    ("operation", "nth"), [("write", 2), ("write", 4), ("sync", 2), ("sync", 3), ("rename", 1), ("sync_directory", 1)]
+)
 def test_a_rotation_that_fails_poisons_and_loses_nothing(tmp_path, logs, operation, nth):
     disk = FaultyDisk(tmp_path)
     wal = logs.open(tmp_path, disk, segment_bytes=150)
@@ -356,7 +358,7 @@ def test_a_closed_log_refuses(tmp_path, logs):
     wal.append([ONE], sync=False)
     wal.close()
     wal.close()
-    for act in (lambda: wal.append([ONE], sync=False), wal.flush, wal.rotate):
+    for act in (lambda: wal.append([ONE], sync=False), wal.flush, wal.rotate, lambda: wal.remove_before(1)):
         with pytest.raises(ClosedError):
             act()
     assert wal.durable == 1

@@ -138,6 +138,8 @@ class LogFile:
 
         A sync that need not allot space is half as long again as fast. WriteError where the system cannot.
         """
+        if not hasattr(os, "posix_fallocate"):
+            raise WriteError(f"{self.path} cannot be extended: this system reserves no space")
         try:
             os.posix_fallocate(self._descriptor, 0, size)
         except OSError as error:

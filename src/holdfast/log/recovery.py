@@ -23,6 +23,7 @@ from holdfast import clock
 from holdfast.errors import CorruptionError, FormatError, ReadError
 from holdfast.log.files import Disk
 from holdfast.log.frame import (
+    FOOTER_BYTES,
     FORMAT_VERSION,
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -252,10 +253,8 @@ class LogRecovery:
         file = self._disk.open_append(end.path)
         try:
             file.truncate(end.end)
-            durable = max(end.durable, self._noted_durable(), end.header.before)
-            if durable < end.sequence:
-                place = frame_offset(end.buffer, SEGMENT_HEADER_BYTES, durable + 1)
-                file.write_at(place, end.buffer[place : end.end])
+            place = self._unsure_from(end)
+            file.write_at(place, end.buffer[place : end.end])
             if not end.is_sealed and end.sequence < self._after:  # the snapshot knows more: no gap within a segment
                 file.write(encode_footer(end.header.salt, end.sequence, end.crc))
                 end.is_sealed = True
@@ -269,6 +268,13 @@ class LogRecovery:
         else:
             tail.file, tail.salt, tail.first = file, end.header.salt, end.header.first
         return tail
+
+    def _unsure_from(self, end: _End) -> int:
+        """Where in the segment the bytes begin that are not known to be on the medium; the end of it if all are."""
+        durable = max(end.durable, self._noted_durable(), end.header.before)
+        if durable < end.sequence:
+            return frame_offset(end.buffer, SEGMENT_HEADER_BYTES, durable + 1)
+        return end.end - FOOTER_BYTES if end.is_sealed else end.end
 
     def _keep(self, end: _End) -> None:
         """Put the torn bytes aside, beside the segment; never over others."""

@@ -1,8 +1,8 @@
 """The DURABLE slots: the highest sequence that is known to be on stable storage, kept beside the log.
 
-They are written after each sync of the log, and not synced themselves but at close: what they say is true whenever it
-gets to the medium, so they cost no sync a commit. Each frame says what was durable before it; the slots say it of the
-last ones. With them, damage of a synced frame is told from a tail that a crash tore.
+They are written after each sync of the log, and not synced themselves but at close (and where a sync is taken back):
+what they say is true whenever it gets to the medium, so they cost no sync a commit. Each frame says what was durable
+before it; the slots say it of the last ones. With them, damage of a synced frame is told from a tail that a crash tore.
 
 Promises: written alternately, so that one is whole whatever happens to the other. Knows no frames.
 
@@ -61,9 +61,10 @@ class DurableSlots:
         self._turn ^= 1
 
     def take_back(self, sequence: int) -> None:
-        """Note a lower sequence in both slots: what was after it has been cut from the log."""
+        """Note a lower sequence in both slots, durable: what comes after it is about to be cut from the log."""
         self.write(sequence)
         self.write(sequence)
+        self.sync()
 
     def sync(self) -> None:
         """Put what was noted on stable storage."""

@@ -201,10 +201,10 @@ class WriteAheadLog:
     def _take_back(self, size: int, sync: bool) -> None:
         """Undo what an interrupted append may have written."""
         try:
-            self._file.truncate(size)
-            self._file.sync()  # before another frame takes the place, or a power cut could mix the two
             if sync:
                 self._slots.take_back(self._durable)
+            self._file.truncate(size)
+            self._file.sync()  # before another frame takes the place, or a power cut could mix the two
             self._reserved = 0
             self._reserve()
         except BaseException as error:
@@ -244,6 +244,8 @@ class WriteAheadLog:
 
     def rotate(self) -> None:
         """Seal the segment and start the next, unless it is still empty: so that a snapshot ends with a segment."""
+        if self._file.is_closed:
+            raise self._closed()
         with self._syncing, self._writing:
             self._check()
             if self._sequence >= self._first:
@@ -316,9 +318,9 @@ class WriteAheadLog:
 
     def close(self) -> None:
         """Flush and close; idempotent. A log that is poisoned is closed as it is."""
+        if self._file.is_closed:  # in a forked child the locks may never be free
+            return
         with self._syncing, self._writing:
-            if self._file.is_closed:
-                return
             try:
                 if self._failure is None:
                     self._finish()

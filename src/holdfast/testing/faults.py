@@ -4,7 +4,8 @@
 hold - the bytes of each file and the names of each directory at their last sync - and, in order, what was done since.
 ``after_power_cut`` makes a directory of what may be left of that. What was synced is sure. Of the bytes that were not,
 the seed leaves none, those up to one torn at any byte, or any of the pages, with zeros or stale bytes in the place of
-those that are lost; and of the names, those of before, the changes up to one, or any of the changes.
+those that are lost; and of the names, those of before, the changes up to one, or any of the changes. What a sync that
+failed was to write can be read, but never gets to the medium: the system takes it for written.
 
 Operations are ``open read list write sync truncate reserve rename remove sync_directory make_directory lock``. Those
 that change something are counted in ``steps``, so a test can crash at each: first run the work whole, then again for
@@ -101,6 +102,11 @@ class FaultyDisk(Disk):
     def _plan(self, operation: str, nth: int, times: int, error: int | None, most: int) -> None:
         first = self.calls.get(operation, 0) + nth
         self._plans.setdefault(operation, []).append(_Plan(first, first + times - 1, error, most))
+
+    def heal(self) -> None:
+        """Forget all faults to come."""
+        self._plans.clear()
+        self._crash = None
 
     def crash_at(self, step: int, *, torn: int = 0) -> None:
         """Stop at a step, counted from 1: before it is done, or, for a write, after ``torn`` bytes of it."""
@@ -246,7 +252,11 @@ class _FaultyFile(LogFile):
         return done
 
     def sync(self) -> None:
-        self._disk.before("sync", self.path)
+        try:
+            self._disk.before("sync", self.path)
+        except StorageError:
+            self._node().pending.clear()  # readable still, but clean to the system: no later sync writes it
+            raise
         self._node().sync()
 
     def truncate(self, size: int) -> None:
