@@ -183,8 +183,9 @@ class FaultyDisk(Disk):
         self._directory(path.parent).change(path.name, None)
 
     def sync_directory(self, path: Path) -> None:
-        self.before("sync_directory", path)
-        self._directory(path).sync()
+        if path.is_relative_to(self.root):  # what is above is taken for durable
+            self.before("sync_directory", path)
+            self._directory(path).sync()
 
     def _make_directory(self, path: Path) -> None:
         self.before("make_directory", path)
