@@ -103,8 +103,11 @@ class FaultyDisk(Disk):
         first = self.calls.get(operation, 0) + nth
         self._plans.setdefault(operation, []).append(_Plan(first, first + times - 1, error, most))
 
-    def heal(self) -> None:
-        """Forget all faults to come."""
+    def restart(self) -> None:
+        """Go on as another process on the same machine would; there are no faults to come any more."""
+        self.crash()
+        self.has_crashed = False
+        self._open.clear()
         self._plans.clear()
         self._crash = None
 
