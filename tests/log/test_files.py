@@ -36,8 +36,25 @@ def test_every_new_name_is_synced_in_its_parent(tmp_path, monkeypatch):
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     files.make_directories(tmp_path / "a")
     assert len(synced) == 3
-    Disk().make_directories(tmp_path / "d" / "e")
-    assert synced[3:] == [tmp_path, tmp_path / "d"]
+
+
+def test_names_are_durable_up_to_the_root_even_if_a_crash_left_them(tmp_path, disk, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    (tmp_path / "a").mkdir()
+    disk.make_directories(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert synced == [tmp_path / "a", tmp_path, *tmp_path.parents]
+
+    def denied_above(path):
+        if path == tmp_path.parent:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        synced.append(path)
+
+    del synced[:]
+    monkeypatch.setattr(files, "sync_directory", denied_above)
+    disk.make_directories(tmp_path / "a" / "b")
+    assert synced == [tmp_path / "a", tmp_path]
 
 
 def test_a_file_grows_at_its_end(tmp_path, disk):
@@ -144,7 +161,7 @@ def test_errors_of_the_system_are_mapped_with_their_cause(tmp_path, disk, monkey
         (lambda: disk.remove(path), WriteError),
         (lambda: disk.list(tmp_path), ReadError),
         (lambda: disk.sync_directory(tmp_path), WriteError),
-        (lambda: disk.make_directories(tmp_path / "new"), WriteError),
+        (lambda: disk._make_directory(tmp_path / "new"), WriteError),
         (lambda: disk.lock(tmp_path / "LOCK", "me"), WriteError),
         (lambda: file.write(b"x"), WriteError),
         (lambda: file.write_at(0, b"x"), WriteError),

@@ -106,11 +106,15 @@ def one_round(tmp_path, logs, seed, *, cuts, crash_step=None):
             more.check(left / "inner")
             shutil.rmtree(left)
         shutil.rmtree(state)
+    disk.restart()  # the process was killed, the machine was not
+    found = work.check(root / "inner")
+    assert work.after + len(found) >= max(work.written, default=0)
+    more = Work(logs, root / "inner", disk, chance, work.after, found)
+    more.do(3)
+    more.check(disk.after_power_cut(seed) / "inner")
     disk.crash()
-    work.check(root / "inner")  # the process was killed, the machine was not
-    written = work.after + len(logs.read(root / "inner", work.after)[0])
-    assert written >= max(work.written, default=0)
-    shutil.rmtree(root)
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path)
     return stopped
 
 
@@ -157,7 +161,7 @@ def test_after_an_error_at_every_call(tmp_path, logs, code, times):
                 work.wal.close()
             done = disk.calls.get(operation, 0) < nth
             assert failed or done or operation == "reserve"
-            disk.heal()
+            disk.restart()
             for state in (root, disk.after_power_cut(seed + nth)):
                 work.check(state / "inner")
             again = Work(logs, root / "inner", disk, random.Random(seed), work.after, work.check(root / "inner"))

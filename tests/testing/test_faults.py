@@ -93,6 +93,19 @@ def test_a_crash_stops_everything(disk, torn):
     lock.release()
 
 
+def test_after_a_restart_the_medium_is_what_it_was(disk):
+    file = made(disk, "file", b"first")
+    disk.sync_directory(disk.root)
+    disk.crash_at(disk.steps + 1)
+    with pytest.raises(SimulatedCrash):
+        file.sync()
+    disk.restart()
+    assert disk.read(file.path) == b"first"
+    assert {one["file"] for one in states(disk)} >= {b"", b"first"}
+    made(disk, "file").sync()
+    assert {one["file"] for one in states(disk)} == {b"first"}
+
+
 def test_a_crash_comes_before_what_is_no_write(disk):
     disk.crash_at(1, torn=5)
     with pytest.raises(SimulatedCrash):

@@ -261,10 +261,17 @@ class Disk:
             raise failure(error, "synced", path) from error
 
     def make_directories(self, path: Path) -> None:
-        """Create a directory and its missing parents, each name durable before this returns."""
+        """Create a directory and its missing parents; all names up to the root are durable when this returns.
+
+        Those of directories that are there already too: a crash may have come between their creation and the sync.
+        """
         for directory in _missing(path):
             self._make_directory(directory)
-            self.sync_directory(directory.parent)
+        for parent in path.absolute().parents:
+            try:
+                self.sync_directory(parent)
+            except PermissionDeniedError:
+                return  # what we may not even open was not made by us, nor was what is above it
 
     def _make_directory(self, path: Path) -> None:
         try:

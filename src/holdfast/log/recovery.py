@@ -231,7 +231,8 @@ class LogRecovery:
         if not self._is_read:
             raise CorruptionError(f"{self._directory} could not be read to its end", path=str(self._directory))
         folder = segment_folder(self._directory)
-        self._disk.make_directories(folder)
+        if self._end is None and not self._sealed:
+            self._disk.make_directories(folder)
         for name in self._disk.list(folder):
             if name.endswith(".tmp"):
                 self._disk.remove(folder / name)

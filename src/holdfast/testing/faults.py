@@ -103,8 +103,11 @@ class FaultyDisk(Disk):
         first = self.calls.get(operation, 0) + nth
         self._plans.setdefault(operation, []).append(_Plan(first, first + times - 1, error, most))
 
-    def heal(self) -> None:
-        """Forget all faults to come."""
+    def restart(self) -> None:
+        """Go on as another process on the same machine would; there are no faults to come any more."""
+        self.crash()
+        self.has_crashed = False
+        self._open.clear()
         self._plans.clear()
         self._crash = None
 
@@ -183,8 +186,9 @@ class FaultyDisk(Disk):
         self._directory(path.parent).change(path.name, None)
 
     def sync_directory(self, path: Path) -> None:
-        self.before("sync_directory", path)
-        self._directory(path).sync()
+        if path.is_relative_to(self.root):  # what is above is taken for durable
+            self.before("sync_directory", path)
+            self._directory(path).sync()
 
     def _make_directory(self, path: Path) -> None:
         self.before("make_directory", path)
