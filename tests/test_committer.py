@@ -212,6 +212,24 @@ def test_the_lead_passes_to_a_thread_that_waits(store):
     assert view(store).head().sequence == 5
 
 
+def test_one_payload_alone_takes_its_turn_where_somebody_leads(store):
+    """The queue's order holds for it: it neither overtakes a leader nor keeps the lead from who waits."""
+    committer = store._backend.committer
+    committer._leader = leader = object()
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(committer.commit_one("default", put(store, b"k"), store.durability))
+    )
+    thread.start()
+    while not committer._waiting:
+        pass
+    assert not done
+    with committer._mutex:
+        assert committer._leader is leader and committer._pass_on()
+    thread.join()
+    assert done[0][b"k"].revision == 1 and committer._leader is None
+
+
 def test_a_step_that_cannot_begin_fails_the_group_and_the_next_goes_on(store):
     committer = store._backend.committer
     begin = committer._begin_step

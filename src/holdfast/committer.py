@@ -14,11 +14,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from holdfast.backend import Step
 from holdfast.errors import HoldfastError, StorageError
 from holdfast.model import DURABILITIES, Batch, Durability, Receipt, Written
+from holdfast.primitive import Payload
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import Stage
 
@@ -52,7 +53,8 @@ class Committer:
     """The queue of one store. Thread-safe.
 
     ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds; ``refused`` are
-    kinds that take no writes, with the reason.
+    kinds that take no writes, with the reason. ``direct``, where a backend has it, commits one payload, alone, while
+    no step is begun.
     """
 
     def __init__(
@@ -61,14 +63,16 @@ class Committer:
         codec: Any,
         begin_step: Callable[[Durability], Step],
         refused: Mapping[int, str] = MappingProxyType({}),
+        direct: Callable[[str, Payload, Durability], Written] | None = None,
     ) -> None:
         self.registry = registry
         self.codec = codec
         self._refused = refused
+        self._direct = direct
         self._begin_step = begin_step
         self._mutex = threading.Lock()
         self._waiting: deque[CommitTicket] = deque()
-        self._leader: CommitTicket | None = None
+        self._leader: object = None  # a ticket, or the payload of a direct commit
 
     def commit(self, batch: Batch) -> CommitTicket:
         """Commit a batch and return its ticket; raises what stopped it.
@@ -94,6 +98,31 @@ class Committer:
         if ticket.error is not None:
             raise ticket.error
         return ticket
+
+    def commit_one(self, space: str, payload: Payload, durability: Durability) -> Written:
+        """Commit one payload, of no run; return its outcome, or raise what stopped it.
+
+        If nobody leads and the backend can, it is folded and published without a batch, ticket and staging.
+        """
+        direct = self._direct
+        if direct is None:
+            return self.commit(Batch(space, [payload], durability)).outcomes[0]
+        is_free = False
+        try:
+            with self._mutex:
+                is_free = self._leader is None
+                if is_free:
+                    self._leader = payload
+            if is_free:
+                return direct(space, payload, durability)
+        except HoldfastError:
+            raise
+        except Exception as error:
+            raise _unfolded(error) from error
+        finally:
+            if self._leader is payload:
+                self._lead(_DONE)
+        return self.commit(Batch(space, [payload], durability)).outcomes[0]
 
     def submit(self, batch: Batch, on_done: Callable[[CommitTicket], None]) -> bool:
         """Queue a batch without waiting; ``on_done`` is called by whoever leads.
@@ -208,7 +237,15 @@ class Committer:
             ticket.finish()
         for ticket, error in refused:
             if not isinstance(error, HoldfastError):
-                wrapped = StorageError(f"an entry could not be folded: {error!r}; please report it")
-                wrapped.__cause__ = error
-                error = wrapped
+                cause, error = error, _unfolded(error)
+                error.__cause__ = cause
             ticket.finish(error)
+
+
+def _unfolded(error: Exception) -> StorageError:
+    return StorageError(f"an entry could not be folded: {error!r}; please report it")
+
+
+_DONE: Final = CommitTicket(Batch("", [], "ephemeral"))
+"""Leads for a commit that needed no ticket: until somebody else does, or nothing waits."""
+_DONE.done = True

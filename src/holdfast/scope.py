@@ -262,8 +262,10 @@ class DirectScope(Scope):
 
     def write(self, steps: list[Any], finish: Finish[T]) -> T:
         """See ``Scope``."""
-        batch = Batch(self.space, steps, self.durability, self.run)
-        return finish(self.backend.committer.commit(batch).outcomes)
+        committer = self.backend.committer
+        if len(steps) == 1 and self.run is None and type(steps[0]) is not Guard:
+            return finish([committer.commit_one(self.space, steps[0], self.durability)])
+        return finish(committer.commit(Batch(self.space, steps, self.durability, self.run)).outcomes)
 
     def raw_read(self, kind: int, keys: Sequence[bytes], want: Want) -> list[Any]:
         """See ``Scope``."""

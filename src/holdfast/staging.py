@@ -84,9 +84,7 @@ class Stage:
                 continue
             kind, entry_type = self._registry.by_payload[type(step)]
             if kind in self._refused:
-                raise ReadOnlyError(
-                    f"{self._registry.name_of(kind)} takes no writes in this store: {self._refused[kind]}"
-                )
+                raise refusal(self._registry.name_of(kind), self._refused[kind])
             mine = local.get(kind)
             touched: Touched = {key: self._find(kind, key, mine, now) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
@@ -135,14 +133,8 @@ class Stage:
         """
         size = 0
         for key, record in written.items():
-            if len(key) > KEY_BYTES_MAX:
-                raise InvalidInputError("key", f"{len(key)} bytes when encoded; at most {KEY_BYTES_MAX} are allowed")
-            if record is None:
-                continue
-            size += _checked_size(record)
-            if record.blobs:
-                size += sum(len(blob) for _, blob in record.blobs)
-            elif record.blobs is None:
+            size += checked_size(key, record)
+            if record is not None and record.blobs is None:
                 previous = touched.get(key)
                 if previous is None:
                     committed = self.staged.before.get(kind)
@@ -162,6 +154,11 @@ class Stage:
         if revision == sequence or (run, revision) in self.staged.runs:
             return True
         return revision <= self.staged.head.sequence and self._view.in_journal(run, revision)
+
+
+def refusal(kind: str, why: str) -> ReadOnlyError:
+    """Return the error for a write to a kind that takes none."""
+    return ReadOnlyError(f"{kind} takes no writes in this store: {why}")
 
 
 def bases_of(touched: Touched, is_own: Callable[[int], bool]) -> tuple[tuple[bytes, bytes | None], ...]:
@@ -186,8 +183,12 @@ def as_base(record: Header) -> Record:
     return Record(**fields, body=b"")
 
 
-def _checked_size(record: Record) -> int:
-    """Return the bytes of a body; InvalidInputError if it, or the terms, are over a limit."""
+def checked_size(key: bytes, record: Record | None) -> int:
+    """Return the bytes of a body and its blobs; InvalidInputError if the key, a body or terms are over a limit."""
+    if len(key) > KEY_BYTES_MAX:
+        raise InvalidInputError("key", f"{len(key)} bytes when encoded; at most {KEY_BYTES_MAX} are allowed")
+    if record is None:
+        return 0
     size, terms = len(record.body), record.terms
     if size > BODY_BYTES_MAX:
         raise InvalidInputError("body", f"{size} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
@@ -199,4 +200,6 @@ def _checked_size(record: Record) -> int:
     for _, value in terms:
         if len(value) > TERM_BYTES_MAX:
             raise InvalidInputError("terms", f"{len(value)} bytes in one; at most {TERM_BYTES_MAX} are allowed")
+    if record.blobs:
+        size += sum(len(blob) for _, blob in record.blobs)
     return size

@@ -16,7 +16,8 @@ import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Cursor, Head, JournalRow, Page, Record
+from holdfast.model import Cursor, Head, JournalRow, Page, Record, Touched, Written
+from holdfast.primitive import EntryType, Moment
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -197,6 +198,29 @@ class SpaceTables:
                 if not rows or row_place(rows[-1]) < row_place(row):
                     rows.append(row)
             self.head = Head(staged.sequence, staged.time)
+
+    def fold(self, kind: int, entry_type: EntryType, payload: Any, at: Moment) -> tuple[Touched, Written]:
+        """Return what an entry touches, as it sees it - what has expired is absent - and what it makes of it."""
+        by_key, now = self.table(kind).by_key, at.now
+        touched: Touched = {}
+        for key in entry_type.keys(payload):
+            record = by_key.get(key)
+            if record is not None and record.expires_at is not None and record.expires_at <= now:
+                record = None
+            touched[key] = record
+        written = entry_type.fold(payload, touched, at)
+        for key, after in written.items():
+            if after is not None and after.blobs is None and touched.get(key) is None and key in by_key:
+                written[key] = with_blobs(after, ())  # made upon nothing: what stands there has expired
+        return touched, written
+
+    def publish(self, kind: int, written: Written, head: Head) -> None:
+        """Make what one entry wrote visible, all at once; to do it again changes nothing."""
+        with self.lock:
+            table = self.table(kind)
+            for key, record in written.items():
+                self.put(kind, table, key, record, head.sequence)
+            self.head = head
 
     def put(self, kind: int, table: Table, key: bytes, record: Record | None, sequence: int) -> None:
         """Set or remove (at the commit ``sequence``) one record, and tell the change feed and the snapshots."""

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from holdfast import clock
 from holdfast.backend import Capabilities, StagedSpace, View
-from holdfast.codec import MSGPACK
+from holdfast.codec import BATCH_BYTES_MAX, MSGPACK
 from holdfast.committer import Committer
-from holdfast.errors import ClosedError
-from holdfast.model import Durability
+from holdfast.errors import ClosedError, InvalidInputError
+from holdfast.model import Durability, Head, Written
+from holdfast.primitive import Moment, Payload
 from holdfast.registry import PrimitiveRegistry
+from holdfast.staging import checked_size, refusal
 from holdfast.tables import SpaceTables
 from holdfast.views import LiveView, SnapshotView
 
@@ -32,7 +35,8 @@ class ResidentBackend:
         self._spaces: dict[str, SpaceTables] = {}
         self._write_lock = threading.Lock()
         self._closed = False
-        self.committer = Committer(registry, MSGPACK, self._begin_step, self._refused())
+        self._registry = registry
+        self.committer = Committer(registry, MSGPACK, self._begin_step, self._refused(), self._commit_one)
 
     def view(self, space: str) -> View:
         """See ``backend.Backend``."""
@@ -78,6 +82,51 @@ class ResidentBackend:
     def _refused(self) -> Mapping[int, str]:
         """Kinds that take no writes, with the reason."""
         return {}
+
+    def _commit_one(self, space: str, payload: Payload, durability: Durability) -> Written:
+        """Commit one payload without staging: what it touches is what is published, so there is nothing to overlay."""
+        with self._write_lock:
+            tables = self._tables(space)
+            self._require_writable()
+            kind, entry_type = self._registry.by_payload[type(payload)]
+            refused = self._refused()
+            if kind in refused:
+                raise refusal(self._registry.name_of(kind), refused[kind])
+            head = tables.head
+            sequence, now = head.sequence + 1, max(clock.now(), head.time + 1)
+            _, written = tables.fold(kind, entry_type, payload, Moment(sequence, now, MSGPACK))
+            if not written:
+                return written
+            size = 0
+            for key, record in written.items():
+                size += checked_size(key, record)
+            if size > BATCH_BYTES_MAX:
+                raise InvalidInputError("batch", f"{size} bytes in one commit; at most {BATCH_BYTES_MAX} are allowed")
+            before = self._log_position()
+            try:
+                self._log_one(space, kind, payload, sequence, now, durability)
+                tables.publish(kind, written, Head(sequence, now))
+            except BaseException:
+                if self._log_position() != before:  # durable, so visible: an interrupt does not change that
+                    tables.publish(kind, written, Head(sequence, now))
+                raise
+        self._after_commit()
+        return written
+
+    def _require_writable(self) -> None:
+        """ReadOnlyError if commits are refused."""
+
+    def _log_position(self) -> int:
+        """The sequence of the last transaction that is kept."""
+        return 0
+
+    def _log_one(
+        self, space: str, kind: int, payload: Payload, sequence: int, time: int, durability: Durability
+    ) -> None:
+        """Put a commit of one payload on the medium, or raise with nothing of it left."""
+
+    def _after_commit(self) -> None:
+        """What is due after a commit."""
 
     def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
         """Put commits on the medium, or raise with nothing of them left."""

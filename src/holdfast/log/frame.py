@@ -67,7 +67,7 @@ _FRAME_AND_CRC: Final = Layout("<IIQQqII")
 _ENTRY: Final = Layout("<BBI")
 _FOOTER: Final = Layout("<IIQI")
 _CRC: Final = Layout("<I")
-_pack_frame, _pack_entry, _pack_crc = _FRAME.pack, _ENTRY.pack, _CRC.pack
+_pack_frame, pack_entry, _pack_crc = _FRAME.pack, _ENTRY.pack, _CRC.pack
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, gc=False):
@@ -147,10 +147,10 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
         if len(entries) == 1:
             (entry,) = entries
             payload = entry.payload
-            return _pack_entry(entry.type, entry.version, len(payload)) + payload
+            return pack_entry(entry.type, entry.version, len(payload)) + payload
         parts = []
         for entry in entries:
-            parts.append(_pack_entry(entry.type, entry.version, len(entry.payload)))
+            parts.append(pack_entry(entry.type, entry.version, len(entry.payload)))
             parts.append(entry.payload)
         return b"".join(parts)
     except LayoutError as error:

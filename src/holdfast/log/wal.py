@@ -125,6 +125,11 @@ class WriteAheadLog:
         active = Segment(self._file.path, self._first, self._sequence, self._file.size)
         return (*self._segments, active)
 
+    @property
+    def end(self) -> int:
+        """Where the log ends, in bytes since it was opened and those that were found then; never falls."""
+        return self._base + self._file.size
+
     def bytes_since(self, sequence: int) -> int:
         """How many bytes of log come after a sequence; up to 64 KiB too many (a segment, for what was recovered)."""
         if sequence >= self._sequence:

@@ -58,7 +58,7 @@ def _key_of(record: Record) -> str:
     return key
 
 
-def _shown(record: Record, key: str | None = None) -> KeyValue:
+def _shown(record: Any, key: str | None = None) -> KeyValue:
     """Return what users see of a record; ``key`` where it is known already."""
     body = decode(record.body, KeyValueBody)
     created_at = updated_at = from_microseconds(record.created_at)
@@ -109,7 +109,8 @@ class KeyValues:
         exist) or ``expected`` (a record that was read) is not what is there.
         """
         entry = self._entry(key, value, metadata, check_expiry(expires_at, ttl))
-        return self._scope.write([*self._guards(key, entry.key, expected_version, expected), entry], _first_shown)
+        steps = [*self._guards(key, entry.key, expected_version, expected), entry]
+        return self._scope.write(steps, lambda outcomes: _shown(outcomes[0][entry.key], key))
 
     def create(
         self,

@@ -362,6 +362,38 @@ class WriteContract(Conformance):
         commit(store, *at_most, RawPut(b"big", big))
         assert view(store).read(RAW, [b"big"])[0].body == big
 
+    def test_one_payload_alone_is_as_a_batch_of_one(self, store: Store) -> None:
+        committer = store._backend.committer
+
+        def alone(step: Any) -> Any:
+            return committer.commit_one("default", step, store.durability)
+
+        assert alone(RawDelete(b"missing")) == {} and view(store).head() == Head()
+        blob = (("b", b"1"),)
+        first = alone(put(store, b"k", 1, (1, b"t"), blobs=blob))[b"k"]
+        assert (first.version, first.revision, first.terms) == (1, 1, ((1, b"t"),))
+        second = alone(put(store, b"k", 2))[b"k"]
+        assert (second.version, second.revision, second.created_at) == (2, 2, first.created_at)
+        assert second.updated_at > first.updated_at and view(store).head() == Head(2, second.updated_at)
+        assert view(store).read(RAW, [b"k"], "blobs")[0].blobs == blob
+        alone(put(store, b"k", 3, expires_at=second.updated_at))  # it has expired at once
+        assert alone(put(store, b"k", 4))[b"k"].version == 1
+        assert view(store).read(RAW, [b"k"], "blobs")[0].blobs == ()
+        assert alone(RawDelete(b"k")) == {b"k": None} and view(store).count(RAW) == 0
+        head = view(store).head()
+        big = body(store, "x" * (BODY_BYTES_MAX - 100))
+        blobs = tuple((str(n), bytes(BODY_BYTES_MAX)) for n in range(BATCH_BYTES_MAX // BODY_BYTES_MAX))
+        for refused in (
+            put(store, b"k" * (KEY_BYTES_MAX + 1)),
+            put(store, b"k", None, (1, b"t"), (1, b"t")),
+            RawPut(b"k", big, blobs=blobs),
+        ):
+            with pytest.raises(InvalidInputError):
+                alone(refused)
+        with pytest.raises(StorageError, match="ZeroDivisionError"):
+            alone(RawBroken(b"k"))
+        assert view(store).head() == head and alone(put(store, b"k"))[b"k"].revision == head.sequence + 1
+
     def test_a_closed_store_refuses_everything(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.kv.put("k", 1)

@@ -115,23 +115,47 @@ def test_garbage_collection_is_as_it_was(stores, enabled):
         gc.enable()
 
 
-def test_an_interrupt_between_the_log_and_the_tables_is_made_good(stores, monkeypatch):
+@pytest.mark.parametrize(("name", "write"), [
+    ("publish", lambda kv: kv.put("k", 2)), ("apply", lambda kv: kv.put_many({"k": 2, "l": 2})),
+], ids=["one", "many"])  # fmt: skip
+def test_an_interrupt_between_the_log_and_the_tables_is_made_good(stores, monkeypatch, name, write):
     """Durable means visible, although a KeyboardInterrupt struck while it was being made visible."""
     with stores.open() as store:
         store.kv.put("k", 1)
         tables = store._backend._spaces["default"]
-        original, calls = tables.apply, []
+        original, calls = getattr(tables, name), []
 
-        def interrupted(staged):
-            calls.append(staged)
+        def interrupted(*what):
+            calls.append(what)
             if len(calls) == 1:
                 raise KeyboardInterrupt
-            original(staged)
+            original(*what)
 
-        monkeypatch.setattr(tables, "apply", interrupted)
+        monkeypatch.setattr(tables, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            store.kv.put("k", 2)
+            write(store.kv)
         assert store.kv.get("k") == 2 and len(calls) == 2
         expected = everything(store)
+        store.kv.put("after", 1)
     with stores.open() as store:
+        assert store.kv.get("after") == 1
+        store.kv.delete("after")
+        assert everything(store)["default"]["records"] == expected["default"]["records"]
+
+
+def test_an_interrupt_before_the_log_leaves_nothing(stores, monkeypatch):
+    with stores.open() as store:
+        store.kv.put("k", 1)
+        expected = everything(store)
+
+        def interrupted(*what, **how):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._backend._log, "append_joined", interrupted)
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    store.kv.put("k", 2)
         assert everything(store) == expected
+        store.kv.put("k", 3)
+        assert store.kv.get("k") == 3

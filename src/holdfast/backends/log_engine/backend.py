@@ -26,10 +26,12 @@ from holdfast import clock
 from holdfast.backend import Capabilities, StagedSpace
 from holdfast.backends.log_engine.check import faults
 from holdfast.backends.log_engine.image import Image
+from holdfast.backends.log_engine.numbering import Definition
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
+from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
 from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
@@ -37,6 +39,7 @@ from holdfast.log.recovery import LogFollower
 from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter, find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
+from holdfast.primitive import Payload
 from holdfast.process import this_process
 from holdfast.registry import PrimitiveRegistry
 
@@ -85,7 +88,7 @@ class LogBackend(ResidentBackend):
         self._snapshots = threading.Lock()
         self._snapshot_thread: threading.Thread | None = None
         self._snapshot_error: HoldfastError | None = None
-        self._snapshot_sequence = self._snapshot_size = 0
+        self._snapshot_sequence = self._snapshot_size = self._snapshot_end = 0
         self._require_directory(create)
         if read_only:
             self._follow_anew()
@@ -114,6 +117,7 @@ class LogBackend(ResidentBackend):
         try:
             self._state, recovery = recover(self.directory, self._disk, self._registry, MSGPACK)
             self._log = recovery.finish()
+            self._transcript = Transcript(self._registry, self._state.numbering)
         except BaseException:
             self._lock.release()
             raise
@@ -121,6 +125,7 @@ class LogBackend(ResidentBackend):
         if report.snapshot is not None:
             self._snapshot_sequence = report.snapshot_sequence
             self._snapshot_size = self._disk.size(Path(report.snapshot))
+        self._snapshot_end = self._log.end - self._log.bytes_since(self._snapshot_sequence)
         for unsound in report.unsound:
             _logger.warning("a snapshot was passed over: %s", unsound)
         if report.torn_bytes:
@@ -139,22 +144,47 @@ class LogBackend(ResidentBackend):
 
     def _begin_step(self, durability: Durability) -> ResidentStep:
         self._require_open()
-        if self._log is None:
-            raise ReadOnlyError(f"{self.directory} is open for reading only; open it without read_only=True")
+        self._require_writable()
         self._write_lock.acquire()
         return LogStep(self, durability)
 
     def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
         log = self._log
         assert log is not None  # a step was begun
-        script = Transcript(self._registry, self._state.numbering)
-        if missing := script.missing(staged):
-            log.append_joined([script.definitions(staged[0].transactions[0].time, missing)], sync=True)
-            for definition in missing:
-                self._state.numbering.define(definition)
-        log.append_joined(script.commits(staged), sync=durability == "strict")
+        kinds = {kind: None for space in staged for kind in space.writes}
+        self._define(log, self._transcript.missing(kinds), staged[0].transactions[0].time)
+        log.append_joined(self._transcript.commits(staged), sync=durability == "strict")
         if durability == "buffered":
             self._flush_soon()
+
+    def _require_writable(self) -> None:
+        if self._log is None:
+            raise ReadOnlyError(f"{self.directory} is open for reading only; open it without read_only=True")
+
+    def _log_position(self) -> int:
+        return 0 if self._log is None else self._log.sequence
+
+    def _log_one(
+        self, space: str, kind: int, payload: Payload, sequence: int, time: int, durability: Durability
+    ) -> None:
+        log, transcript = self._log, self._transcript
+        assert log is not None  # it is writable
+        if kind >= USER_PRIMITIVE_ID_FIRST:
+            self._define(log, transcript.missing([kind]), time)
+        log.append_joined([transcript.one(space, payload, sequence, time)], sync=durability == "strict")
+        if durability == "buffered":
+            self._flush_soon()
+
+    def _after_commit(self) -> None:
+        log = self._log
+        if log is not None and log.end - self._snapshot_end > self._snapshot_bytes:
+            self.snapshot_if_due()
+
+    def _define(self, log: WriteAheadLog, missing: list[Definition], time: int) -> None:
+        if missing:
+            log.append_joined([self._transcript.definitions(time, missing)], sync=True)
+            for definition in missing:
+                self._state.numbering.define(definition)
 
     def _flush_soon(self) -> None:
         if self._flusher is None:
@@ -181,7 +211,7 @@ class LogBackend(ResidentBackend):
         log = self._log
         if log is None or log.failure is not None:
             return False
-        return log.bytes_since(self._snapshot_sequence) > max(self._snapshot_bytes, self._snapshot_size // 2)
+        return log.end - self._snapshot_end > max(self._snapshot_bytes, self._snapshot_size // 2)
 
     def _snapshot_behind(self) -> None:
         try:
@@ -209,7 +239,7 @@ class LogBackend(ResidentBackend):
             if log.sequence == self._snapshot_sequence:
                 return None
             log.rotate()
-            covered = log.sequence
+            covered, end = log.sequence, log.end
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
         try:
             header = SnapshotHeader(image.sections, clock.now(), covered, log.store_id)
@@ -227,7 +257,7 @@ class LogBackend(ResidentBackend):
                 raise
         finally:
             image.close()
-        self._snapshot_sequence, self._snapshot_size = covered, size
+        self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
         self._remove_old(log)
         return path
 
@@ -330,5 +360,5 @@ class LogStep(ResidentStep):
         """See ``backend.Step``."""
         was_committed = super().abandon()
         if was_committed:
-            self._backend.snapshot_if_due()
+            self._backend._after_commit()
         return was_committed

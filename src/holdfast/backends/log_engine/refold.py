@@ -89,15 +89,7 @@ class Refold:
             kind = known[0].id if known else self.numbering.kind_of_type(one.type)
             if known is None or kind in self.frozen:
                 return self._keep(tables, one, kind, entry)
-            table = tables.table(kind)
-            by_key, now = table.by_key, one.time
-            touched: Touched = {}
-            for key in known[1].keys(known[2]):
-                record = by_key.get(key)
-                if record is not None and record.expires_at is not None and record.expires_at <= now:
-                    record = None
-                touched[key] = record
-            written = known[1].fold(known[2], touched, Moment(one.sequence, now, self._codec))
+            touched, written = tables.fold(kind, known[1], known[2], Moment(one.sequence, one.time, self._codec))
         except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
             raise CorruptionError(
                 f"space {one.space!r}: entry 0x{one.type:02X} of commit {one.sequence} cannot be folded: {error!r}"
@@ -105,12 +97,10 @@ class Refold:
         if not written:
             return False
         if one.run is not None:
-            _journal(
-                tables, one.run, JournalRow(one.sequence, one.ordinal, now, entry, self._bases(tables, one, touched))
-            )
+            bases = self._bases(tables, one, touched)
+            _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, bases))
+        table = tables.table(kind)
         for key, record in written.items():
-            if record is not None and record.blobs is None and touched.get(key) is None and key in by_key:
-                record = msgspec.structs.replace(record, blobs=())  # made upon nothing: what stood there has expired
             tables.put(kind, table, key, record, one.sequence)
         return True
 

@@ -11,7 +11,7 @@ Knows how entries are numbered in a store; not where they are written, nor what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -19,8 +19,9 @@ from holdfast.backend import StagedSpace, Transaction
 from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.entry_types import CORE_COMMIT, CORE_DEFINE
 from holdfast.errors import CorruptionError
-from holdfast.log.frame import Frame, encode_entries
+from holdfast.log.frame import Frame, encode_entries, pack_entry
 from holdfast.model import Entry
+from holdfast.primitive import Payload
 from holdfast.registry import PrimitiveRegistry
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,9 +46,8 @@ class Transcript:
         self._registry = registry
         self._numbering = numbering
 
-    def missing(self, staged: Sequence[StagedSpace]) -> list[Definition]:
-        """What the log must define before these commits are written; in one frame with ``definitions``."""
-        kinds = {kind: None for space in staged for kind in space.writes}
+    def missing(self, kinds: Iterable[int]) -> list[Definition]:
+        """What the log must define before entries of these kinds are written; in one frame with ``definitions``."""
         return [missing for kind in kinds if (missing := self._numbering.missing(kind)) is not None]
 
     @staticmethod
@@ -59,6 +59,21 @@ class Transcript:
     def commits(self, staged: Sequence[StagedSpace]) -> list[tuple[int, int, bytes]]:
         """The frames of commits, as the log takes them: (time, count of entries, the entries joined)."""
         return [self._frame(space.space, transaction) for space in staged for transaction in space.transactions]
+
+    def one(self, space: str, payload: Payload, sequence: int, time: int) -> tuple[int, int, bytes]:
+        """The frame of a commit of one payload, of no run, as the log takes it."""
+        entry = self._registry.to_entry(payload)
+        commit = _encode((space, sequence))
+        body = entry.payload
+        joined = b"".join(
+            (
+                pack_entry(CORE_COMMIT, 1, len(commit)),
+                commit,
+                pack_entry(self._numbering.type(entry.type), entry.version, len(body)),
+                body,
+            )
+        )
+        return time, 2, joined
 
     def _frame(self, space: str, transaction: Transaction) -> tuple[int, int, bytes]:
         entries = [Entry(CORE_COMMIT, 1, _encode((space, transaction.sequence, transaction.run)))]
