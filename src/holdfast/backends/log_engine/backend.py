@@ -22,11 +22,11 @@ from typing import Any
 
 import msgspec
 
-from holdfast import clock
 from holdfast.backend import Capabilities, StagedSpace
-from holdfast.backends.log_engine.check import faults
+from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
+from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
@@ -34,7 +34,7 @@ from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
-from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter, find_snapshots
+from holdfast.log.snapshot import find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
 from holdfast.process import this_process
@@ -209,22 +209,7 @@ class LogBackend(ResidentBackend):
             log.rotate()
             covered = log.sequence
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
-        try:
-            header = SnapshotHeader(image.sections, clock.now(), covered, log.store_id)
-            writer = SnapshotWriter(self.directory, self._disk, header)
-            try:
-                for number, page in image.pages():
-                    if page:
-                        writer.page(page)
-                    else:
-                        writer.section(number)
-                size = writer.size
-                path = writer.finish()
-            except BaseException:
-                writer.discard()
-                raise
-        finally:
-            image.close()
+        path, size = save_image(image, self.directory, self._disk, covered, log.store_id)
         self._snapshot_sequence, self._snapshot_size = covered, size
         self._remove_old(log)
         return path
@@ -272,9 +257,9 @@ class LogBackend(ResidentBackend):
         self._require_open()
         if self._log is not None:
             with self._write_lock:
-                yield from faults(self.directory, self._disk)
+                yield from faults(self.directory, self._disk, self._registry)
         else:
-            yield from faults(self.directory, self._disk)
+            yield from faults(self.directory, self._disk, self._registry)
 
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""
@@ -288,6 +273,7 @@ class LogBackend(ResidentBackend):
             "snapshot_sequence": self._snapshot_sequence,
             "snapshot_error": None if self._snapshot_error is None else str(self._snapshot_error),
             "waiting_entries": waiting,
+            "leftovers": leftovers(self.directory, self._disk),
         }
 
     def close(self) -> None:
