@@ -37,6 +37,8 @@ def repair_command(session: Session, source: str, target: str, salvage: bool) ->
 
 
 def _repair_lines(report: Any) -> list[str]:
+    from holdfast.backends.log_engine.salvage import SALVAGED
+
     base = f"snapshot {report.snapshot_sequence}, then " if report.snapshot else ""
     lines = [f"saved to {report.target}: {base}{report.transactions} transactions, up to {report.sequence}"]
     lines += [f"space {name!r}: up to commit {last}" for name, last in sorted(report.spaces.items())]
@@ -54,7 +56,7 @@ def _repair_lines(report: Any) -> list[str]:
         count = "an unknown number of" if report.unattributed is None else report.unattributed
         lines.append(f"lost: {count} transactions of which nothing is known")
     if report.salvaged:
-        lines.append(f"salvaged: {report.salvaged} lines in {Path(report.target) / 'salvaged.jsonl'}")
+        lines.append(f"salvaged: {report.salvaged} lines in {Path(report.target) / SALVAGED}")
     return [*lines, "nothing is lost"] if report.is_whole else lines
 
 

@@ -71,8 +71,8 @@ def _verified(session: Session) -> tuple[list[str], list[str]]:
         if directory is None:
             raise
         from holdfast.backends.log_engine.check import faults, leftovers
-        from holdfast.log.files import Disk
         from holdfast.faces import REGISTRY
+        from holdfast.log.files import Disk
 
         return list(faults(directory, Disk(), REGISTRY)) or [str(error)], leftovers(directory, Disk())
 

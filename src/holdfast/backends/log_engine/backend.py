@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -239,13 +240,16 @@ class LogBackend(ResidentBackend):
             return self._state.sequence - before
 
     def _follow_anew(self) -> None:
+        began = time.perf_counter()
         for _ in range(3):  # the writer may remove what is about to be read: then there is a newer snapshot
             state, _ = load_newest(self.directory, self._disk, self._registry, MSGPACK)
             follower = LogFollower(self.directory, self._disk, state.sequence)
             for frame in follower.poll():
                 state.apply(frame, str(self.directory))
             if not follower.is_gone:
-                state.report.entries, state.report.transactions = state.refold.entries, follower.sequence
+                report = state.report
+                report.entries, report.transactions = state.refold.entries, follower.sequence - report.snapshot_sequence
+                report.waiting, report.seconds = len(state.refold.opaque), time.perf_counter() - began
                 self._state, self._follower = state, follower
                 return
         raise InitError(f"{self.directory} changes faster than it can be read; try again")

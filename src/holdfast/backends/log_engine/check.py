@@ -16,7 +16,7 @@ import msgspec
 from holdfast.backends.log_engine import transcript
 from holdfast.backends.log_engine.image import CORE, DefinitionPage, SpacePage, decode_core, decode_records
 from holdfast.backends.log_engine.numbering import Definition, Numbering
-from holdfast.codec import decode
+from holdfast.backends.log_engine.salvage import SALVAGED
 from holdfast.errors import CorruptionError, FormatError, HoldfastError, ReadError
 from holdfast.log.files import Disk
 from holdfast.log.frame import Frame
@@ -51,6 +51,8 @@ def leftovers(directory: Path, disk: Disk) -> list[str]:
             path = folder / name
             if path.suffix in _ENDINGS:
                 notes.append(f"{path}: {_ENDINGS[path.suffix]}")
+            elif name == SALVAGED:
+                notes.append(f"{path}: what a repair could read and did not take")
             elif folder == directory and name not in _STORE_FILES:
                 notes.append(f"{path}: no file of a log store")
     return notes
@@ -107,8 +109,8 @@ class _Check:
                     yield f"{where}: section {number} holds records of a space {records.space} that is not there"
                 for record in records.records:
                     try:
-                        decode(record.body, primitive.body)
-                    except HoldfastError as error:
+                        primitive.values(record)
+                    except (HoldfastError, LookupError, ValueError) as error:
                         key = _key_text(primitive, record.key)
                         yield f"{where}: space {space!r}, {primitive.name} {key} cannot be decoded: {error}"
 

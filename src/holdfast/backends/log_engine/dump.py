@@ -138,8 +138,10 @@ class _Dump:
         except ReadError as error:
             yield DumpedNote(path.name, "fault", 0, 0, str(error))
             return
-        for item in survey(buffer, first):
-            yield self._frame(path, item) if isinstance(item, Frame) else _note(path.name, item, is_last)
+        findings = list(survey(buffer, first))
+        for item in findings:
+            is_end = is_last and item is findings[-1]
+            yield self._frame(path, item) if isinstance(item, Frame) else _note(path.name, item, is_end)
 
     def _frame(self, path: Path, frame: Frame) -> DumpedFrame:
         commit, entries = None, frame.entries
@@ -161,14 +163,14 @@ class _Dump:
         )  # fmt: skip
 
 
-def _note(file: str, item: Finding, is_last: bool) -> DumpedNote:
+def _note(file: str, item: Finding, is_end: bool) -> DumpedNote:
     if isinstance(item, SegmentHeader):
         text = f"begins with transaction {item.first}, version {item.version}, store {item.store_id.hex()}"
         return DumpedNote(file, "segment", 0, 0, text)
     if isinstance(item, Footer):
         return DumpedNote(file, "seal", item.offset, item.end - item.offset, f"sealed after transaction {item.last}")
     assert not isinstance(item, Frame)
-    what = "tail" if is_last and item.by_crash else "fault"
+    what = "tail" if is_end and item.by_crash else "fault"
     text = f"not whole, or not yet: {item.why}" if what == "tail" else item.why
     return DumpedNote(file, what, item.offset, item.end - item.offset, text)
 

@@ -17,7 +17,7 @@ import msgspec
 from holdfast import clock
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.recovery import State
-from holdfast.backends.log_engine.salvage import commit_of, write_salvage
+from holdfast.backends.log_engine.salvage import SALVAGED, commit_of, write_salvage
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.codec import MSGPACK
 from holdfast.errors import CorruptionError, FormatError, InitError, ReadError
@@ -30,8 +30,6 @@ from holdfast.log.survey import Gap, survey
 from holdfast.log.wal import Tail, WriteAheadLog
 from holdfast.process import this_process
 from holdfast.registry import PrimitiveRegistry
-
-SALVAGED = "salvaged.jsonl"
 
 
 class Damage(msgspec.Struct):

@@ -30,6 +30,7 @@ from holdfast.log.snapshot import SnapshotReader
 from holdfast.model import Record
 from holdfast.registry import PrimitiveRegistry
 
+SALVAGED = "salvaged.jsonl"
 _BYTES_PER_WRITE = 1024 * 1024
 
 
