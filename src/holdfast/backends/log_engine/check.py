@@ -36,7 +36,7 @@ _ENDINGS = {
 
 
 def faults(directory: Path, disk: Disk, registry: PrimitiveRegistry) -> Iterator[str]:
-    """One line for each fault. Every snapshot is checked, and the log since the oldest that is sound."""
+    """One line for each fault. Every snapshot is checked, and all of the log, also what a snapshot covers."""
     check = _Check(directory, disk, registry)
     yield from check.snapshots()
     yield from check.log()
@@ -123,10 +123,11 @@ class _Check:
     # -- the log -------------------------------------------------------------------------------------------------------
 
     def log(self) -> Iterator[str]:
-        """The faults of the log since the oldest sound snapshot."""
-        recovery = LogRecovery(self._directory, self._disk, self._oldest)
+        """The faults of the log, which has to begin before the end of the oldest sound snapshot."""
+        segments = find_segments(self._directory, self._disk)
+        after = min([self._oldest, *(first - 1 for first, _ in segments[:1])])
+        recovery = LogRecovery(self._directory, self._disk, after)
         try:
-            segments = find_segments(self._directory, self._disk)
             for frame in recovery.frames():
                 yield from self._frame(frame, segments)
         except (CorruptionError, FormatError) as error:
@@ -163,11 +164,7 @@ class _Check:
     def _further(self, first: CorruptionError | FormatError) -> Iterator[str]:
         """The faults that come after the one at which recovery stops."""
         told = (first.path, first.offset) if isinstance(first, CorruptionError) else None
-        segments = find_segments(self._directory, self._disk)
-        for place, (sequence, path) in enumerate(segments):
-            following = segments[place + 1][0] if place + 1 < len(segments) else None
-            if following is not None and following <= self._oldest + 1:
-                continue
+        for sequence, path in find_segments(self._directory, self._disk):
             try:
                 findings = survey(self._disk.read(path), sequence)
                 gaps = [item for item in findings if isinstance(item, Gap)]
@@ -196,20 +193,21 @@ class _Check:
         if not self._disk.exists(path):
             yield f"{path} is missing; it is made anew when the store is opened for writing"
             return
-        found, blank = self._read_slots(path)
-        if len(found) < 2:
-            found, blank = self._read_slots(path)  # the writer may have been at one of them
-        if len(found) < 2 or not blank:
-            sound = f"{len(found)} of its 2 slots are sound" if len(found) < 2 else "there are bytes beside its slots"
-            yield f"{path}: {sound}; it is made anew when the store is opened for writing"
+        try:
+            data = self._disk.read(path)
+            found = read_slots(data)
+            if len(found) < 2:
+                found = read_slots(self._disk.read(path))  # the writer may have been at one of them
+        except ReadError as error:
+            yield str(error)
+            return
+        if len(found) < 2 or not blank_around_slots(data):
+            why = f"{len(found)} of its 2 slots are sound" if len(found) < 2 else "there are bytes beside its slots"
+            yield f"{path}: {why}; it is made anew when the store is opened for writing"
         for store_id, _ in found:
             if self._ids and store_id not in self._ids:
                 yield f"{path} belongs to another store than {next(iter(self._ids.values()))}"
                 return
-
-    def _read_slots(self, path: Path) -> tuple[list[tuple[bytes, int]], bool]:
-        data = self._disk.read(path)
-        return read_slots(data), blank_around_slots(data)
 
 
 def _torn(report: RecoveryReport) -> str:
