@@ -19,9 +19,17 @@ from holdfast.errors import FormatError, InitError, LockedError, ReadError
 from holdfast.faces import REGISTRY
 from holdfast.log.files import Disk
 from holdfast.log.frame import SegmentHeader, encode_frame, encode_segment_header, read_segment_header
+from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter
 from holdfast.log.survey import survey
-from holdfast.model import Entry
+from holdfast.model import Entry, Record
 from holdfast.registry import PrimitiveRegistry
+from holdfast.testing.toys import toy_registry
+
+
+def flip(path, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
 
 
 def repaired(history, source, target=None, **options):
@@ -383,3 +391,88 @@ def test_a_repair_that_fails_leaves_no_store(history, tmp_path, monkeypatch):
         repair(one.directory, tmp_path / "new", REGISTRY)
     with pytest.raises(InitError, match="other files"):
         holdfast.open(f"log:{tmp_path / 'new'}")
+
+
+def test_a_segment_of_which_a_snapshot_covers_a_part_is_read_behind_it(history):
+    one = history(snapshots=(4,), seals=())
+    source = one.copy()
+    first, second = (source / path.relative_to(one.directory) for path in one.segments)
+    header, *frames = survey(first.read_bytes(), 1)
+    rest = [item for item in survey(second.read_bytes(), int(second.stem)) if hasattr(item, "entries")]
+    data = first.read_bytes()[: frames[-1].offset] + b"".join(
+        encode_frame(header.salt, item.sequence, item.durable, item.time, item.entries) for item in rest
+    )
+    first.write_bytes(data)
+    second.unlink()
+    report = repaired(one, source)
+    assert report.is_whole and report.snapshot_sequence == int(second.stem) - 1
+    assert report.transactions == len(rest)
+
+
+def test_what_is_put_aside_of_users_primitives(tmp_path, monkeypatch):
+    monkeypatch.setattr("holdfast.backends.log_engine.salvage._BYTES_PER_WRITE", 100)
+    source = tmp_path / "store"
+    with holdfast.open(f"log:{source}", registry=toy_registry()) as store:
+        store.kv.put("first", 1)
+        store._backend.make_snapshot()
+        store.kv.put("second", 2)
+        store.notes.put("n", "text")
+        store.counters.increment("c")
+        store._backend.make_snapshot()
+        store.kv.put("third", 3)
+    older, newer = sorted((source / "snapshots").iterdir())
+    flip(older, 60)
+    flip(newer, newer.stat().st_size - 1)
+    report = repair(source, tmp_path / "new", toy_registry(), salvage=True)
+    lines = [json.loads(line) for line in (tmp_path / "new" / "salvaged.jsonl").read_text().splitlines()]
+    assert report.salvaged == len(lines)
+    notes = [line for line in lines if line.get("kind") == "note"]
+    assert [(line["key"], line["values"]) for line in notes] == [("n", {"text": "text"})]
+    assert [line["entry"] for line in lines if line.get("transaction")][0] == "kv put"
+    repair(source, tmp_path / "less", REGISTRY, salvage=True)
+    lines = [json.loads(line) for line in (tmp_path / "less" / "salvaged.jsonl").read_text().splitlines()]
+    assert [line["problem"] for line in lines if "body" in line] == ["no primitive here knows this kind"] * 2
+    (first,) = [path for path in (source / "wal").iterdir() if path.stem.endswith("02")]
+    flip(first, 70)
+    flip(newer, newer.stat().st_size - 1)
+    flip(newer, 70)
+    repair(source, tmp_path / "more", toy_registry(), salvage=True)
+    lines = [json.loads(line) for line in (tmp_path / "more" / "salvaged.jsonl").read_text().splitlines()]
+    assert [line["key"] for line in lines if line.get("entry") == "note NotePut"] == ["n"]
+    assert {line["space"] for line in lines if "kind" in line} == {"number 0"}
+
+
+def test_pages_and_records_that_mean_nothing_are_put_aside_as_they_are(tmp_path):
+    source = tmp_path / "store"
+    with holdfast.open(f"log:{source}") as store:
+        store.kv.put("first", 1)
+    header = SnapshotHeader(3, 1, 9, b"s" * 16)
+    writer = SnapshotWriter(source, Disk(), header)
+    writer.section(0)
+    writer.page(msgspec.msgpack.encode(("space", 0, "a", 1, 1)))
+    writer.page(msgspec.msgpack.encode(("deleted", 0, [])))
+    writer.section(1)
+    record = Record(b"\x99", 1, 1, 1, 1, None, 1, (), b"\xc1")
+    writer.page(msgspec.msgpack.encode((0, [record])))
+    writer.section(2)
+    writer.page(b"\xc1")
+    flip(writer.finish(), -1)
+    report = repair(source, tmp_path / "new", REGISTRY, salvage=True)
+    lines = [json.loads(line) for line in (tmp_path / "new" / "salvaged.jsonl").read_text().splitlines()]
+    assert report.salvaged == 2 and report.sequence == 1
+    assert lines[0]["key"] == "99" and lines[0]["body"] == {"$bytes": "wQ=="} and lines[0]["problem"]
+    assert "section 2" in lines[1]["problem"]
+
+
+def test_a_snapshot_that_is_older_than_what_was_restored_is_not_put_aside(history):
+    one = history(snapshots=(2, 5))
+    source = one.copy()
+    one.flip(source / one.snapshots[1].relative_to(one.directory), 100)
+    report = repaired(one, source, salvage=True)
+    assert report.salvaged == 0
+
+
+def test_the_lock_of_a_place_that_cannot_be_read(tmp_path):
+    with pytest.raises(ReadError, match="cannot be opened"):
+        Disk().keep_out_writers(tmp_path / ("x" * 300))
+    assert Disk().keep_out_writers(tmp_path / "nothing") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def _repair_lines(report: Any) -> list[str]:
     lines += [f"space {name!r}: up to commit {last}" for name, last in sorted(report.spaces.items())]
     for one in report.damages:
         where = "" if one.offset is None else f" at byte {one.offset}" + ("" if one.end is None else f"..{one.end}")
-        gone = f"; transactions {one.first}..{'?' if one.last is None else one.last} are gone" if one.first else ""
+        gone = "" if one.first is None else f"; {_span(one.first, one.last)} gone"
         torn = "; a crash left this, nothing of it was durable" if one.torn else ""
         why = one.why if one.why.startswith(one.path) else f"{one.path}{where}: {one.why}"
         lines.append(f"damage: {why}{gone}{torn}")
@@ -60,11 +61,17 @@ def _repair_lines(report: Any) -> list[str]:
     return [*lines, "nothing is lost"] if report.is_whole else lines
 
 
+def _span(first: int, last: int | None) -> str:
+    if first == last:
+        return f"transaction {first} is"
+    return f"transactions {first}..{'?' if last is None else last} are"
+
+
 def _log_directory(session: Session, url: str | None) -> Path:
     directory = session.log_directory(url)
     if directory is not None:
         return directory
-    path = Path((url or session.url or "").removeprefix("sqlite:")).expanduser()
+    path = Path((url or session.url or os.environ.get("HOLDFAST_STORE", "")).removeprefix("sqlite:")).expanduser()
     if path.is_file() and _is_sqlite(path):
         raise Failure(
             f"{path} is an SQLite store: copy it with its -wal and -shm files, then run sqlite3 COPY '.recover' | "

@@ -135,13 +135,13 @@ def _of_record(record: Record, kind: int, registry: PrimitiveRegistry) -> dict[s
         "version": record.version,
         "updated_at": shown_time(record.updated_at),
     }
-    try:
-        primitive = registry.by_id(kind)
-        return {**known, "key": primitive.key_text(record.key), "values": primitive.values(record)}
-    except KeyError:
+    primitive = next((one for one in registry if one.id == kind), None)
+    if primitive is None:
         return {**known, "body": record.body, "problem": "no primitive here knows this kind"}
+    try:
+        return {**known, "key": primitive.key_text(record.key), "values": primitive.values(record)}
     except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
-        return {**known, "body": record.body, "problem": str(error)}
+        return {**known, "body": record.body, "problem": str(error) or repr(error)}
 
 
 def shown_time(microseconds: int) -> str:
