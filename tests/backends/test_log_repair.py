@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 
 import msgspec
@@ -476,3 +477,56 @@ def test_the_lock_of_a_place_that_cannot_be_read(tmp_path):
     with pytest.raises(ReadError, match="cannot be opened"):
         Disk().keep_out_writers(tmp_path / ("x" * 300))
     assert Disk().keep_out_writers(tmp_path / "nothing") is None
+
+
+def wrecked(one, source, seed):
+    """Damage a copy in several ways at once; return what was done."""
+    chance = random.Random(seed)
+    files = [source / file.relative_to(one.directory) for file in one.files]
+    done = []
+    for _ in range(chance.randint(1, 4)):
+        file = chance.choice([file for file in files if file.exists()])
+        data = bytearray(file.read_bytes())
+        place = chance.randrange(max(len(data.rstrip(b"\0")), 1))
+        match chance.choice(["flip", "flip", "cut", "zeros", "remove", "insert", "swap"]):
+            case "flip" if data:
+                data[place] ^= chance.randint(1, 255)
+            case "cut":
+                del data[place:]
+            case "zeros":
+                data[place : place + 200] = bytes(len(data[place : place + 200]))
+            case "insert":
+                data[place:place] = bytes(chance.randrange(256) for _ in range(30))
+            case "swap":
+                other = chance.choice(files)
+                data = bytearray(other.read_bytes()) if other.exists() else data
+            case "remove":
+                file.unlink()
+                continue
+        file.write_bytes(data)
+        done.append(file.name)
+    return done
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_wrecked_what_is_saved_was_once_true(history, seed):
+    one = history(snapshots=(2, 5) if seed % 2 else ())
+    source = one.copy()
+    wrecked(one, source, seed)
+    before = one.contents(source)
+    target = source.with_name("repaired")
+    report = repair(source, target, REGISTRY, salvage=True)
+    assert one.contents(source) == before
+    assert list(faults(target, Disk(), REGISTRY)) == []
+    list(faults(source, Disk(), REGISTRY))
+    with holdfast.open(f"log:{target}") as store:
+        assert one.state(store) == one.states[report.sequence]
+    taken = {n for left in report.left for n in range(left.first, left.last + 1)}
+    assert not taken & set(range(1, report.sequence + 1))
+    for line in (target / "salvaged.jsonl").read_text().splitlines():
+        assert isinstance(json.loads(line), dict)
+    try:
+        opened, _ = recover(source, Disk(), REGISTRY, MSGPACK)
+    except holdfast.HoldfastError:
+        return
+    assert opened.sequence <= report.sequence, "a repair saves at least what opening would"

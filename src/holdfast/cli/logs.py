@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli.output import one_line
+from holdfast.cli.output import printable
 from holdfast.cli.root import Failure, Session, command
 
 _SQLITE = b"SQLite format 3\0"
@@ -119,7 +119,7 @@ def dump_command(session: Session, store: str | None, start: int, limit: int | N
             click.echo(msgspec.json.encode(one))
         else:
             for line in _frame_lines(one) if isinstance(one, DumpedFrame) else [_note_line(one)]:
-                click.echo(one_line(line) if not line.startswith("  ") else "  " + one_line(line))
+                click.echo(printable(line.replace("\n", " ")))
 
 
 def _frame_lines(frame: Any) -> list[str]:
