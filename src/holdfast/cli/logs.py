@@ -12,6 +12,11 @@ from holdfast.cli.output import printable
 from holdfast.cli.root import Failure, Session, command
 
 _SQLITE = b"SQLite format 3\0"
+_RECOVER = (
+    "copy it with its -wal and -shm files, then run sqlite3 COPY '.recover' | sqlite3 NEW and "
+    "holdfast verify --store NEW, or restore a backup"
+)
+_NO_LOG = "it has no log of Holdfast's; look into it with sqlite3 and the view readable"
 
 
 @command("repair")
@@ -29,7 +34,7 @@ def repair_command(session: Session, source: str, target: str, salvage: bool) ->
     from holdfast.backends.log_engine.repair import repair
     from holdfast.faces import REGISTRY
 
-    directory = _log_directory(session, source)
+    directory = _log_directory(session, source, _RECOVER)
     report = repair(directory, Path(target.removeprefix("log:")).expanduser(), REGISTRY, salvage=salvage)
     plain = {"whole": report.is_whole, **msgspec.to_builtins(report)}
     session.output.value(plain, "\n".join(_repair_lines(report)))
@@ -67,16 +72,14 @@ def _span(first: int, last: int | None) -> str:
     return f"transactions {first}..{'?' if last is None else last} are"
 
 
-def _log_directory(session: Session, url: str | None) -> Path:
+def _log_directory(session: Session, url: str | None, of_sqlite: str) -> Path:
+    """The directory of a log store; ``of_sqlite`` is what to say where an SQLite store was named."""
     directory = session.log_directory(url)
     if directory is not None:
         return directory
     path = Path((url or session.url or os.environ.get("HOLDFAST_STORE", "")).removeprefix("sqlite:")).expanduser()
     if path.is_file() and _is_sqlite(path):
-        raise Failure(
-            f"{path} is an SQLite store: copy it with its -wal and -shm files, then run sqlite3 COPY '.recover' | "
-            "sqlite3 NEW and holdfast verify --store NEW, or restore a backup"
-        )
+        raise Failure(f"{path} is an SQLite store: {of_sqlite}")
     raise click.UsageError("give a log store: its directory, or log:DIR")
 
 
@@ -113,7 +116,7 @@ def dump_command(session: Session, store: str | None, start: int, limit: int | N
     from holdfast.backends.log_engine.dump import DumpedFrame, dump
     from holdfast.faces import REGISTRY
 
-    directory = _log_directory(session, store)
+    directory = _log_directory(session, store, _NO_LOG)
     for one in dump(directory, REGISTRY, start=start, limit=limit, space=session.given_space):
         if session.output.as_json:
             click.echo(msgspec.json.encode(one))
