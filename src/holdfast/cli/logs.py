@@ -13,8 +13,8 @@ from holdfast.cli.root import Failure, Session, command
 
 _SQLITE = b"SQLite format 3\0"
 _RECOVER = (
-    "copy it with its -wal and -shm files, then run sqlite3 COPY '.recover' | sqlite3 NEW and "
-    "holdfast verify --store NEW, or restore a backup"
+    "restore a backup; or copy it with its -wal and -shm files, and with sqlite3 3.43 or later run "
+    "sqlite3 COPY '.recover' | sqlite3 NEW and holdfast verify --store NEW"
 )
 _NO_LOG = "it has no log of Holdfast's; look into it with sqlite3 and the view readable"
 
