@@ -54,19 +54,35 @@ def timed(work: Callable[..., object], *arguments: object) -> float:
 
 
 class Bench:
-    def __init__(self, folder: Path, *, quick: bool) -> None:
+    def __init__(self, folder: Path, *, quick: bool, aloud: bool) -> None:
         self.folder = folder
+        self.aloud = aloud
         self.quick = quick
         self.rows: list[dict[str, Any]] = []
         self.rounds = 2 if quick else ROUNDS
         self.many = 5_000 if quick else 1_000_000
 
-    def row(self, name: str, ours: float, bare: float, unit: str, ratio: float, aim: float | None, most: bool) -> None:
+    def row(
+        self,
+        name: str,
+        ours: float,
+        bare: float,
+        unit: str,
+        ratio: float,
+        aim: float | None,
+        most: bool,
+        note: str = "",
+    ) -> None:
+        """Note a figure, and print it unless all are to be printed as JSON."""
         good = None if aim is None else ratio <= aim if most else ratio >= aim
         self.rows.append(
             {"name": name, "ours": ours, "bare": bare, "unit": unit, "ratio": ratio, "aim": aim, "at_most": most,
-             "good": good}
+             "good": good, "note": note}
         )  # fmt: skip
+        if self.aloud:
+            wanted = "" if aim is None else f"{'at most' if most else 'at least'} {aim:.2f}"
+            figures = f"{ours:10.2f} {unit:2}{bare:10.2f} {unit:2}{ratio:7.2f}x"
+            print(f"{name:48}{figures} {'<' if good is False else ' '} {wanted:14} {note}".rstrip(), flush=True)
 
     def speed(self, name: str, count: int, ours: list[float], bare: list[float], aim: float | None) -> None:
         a, b = statistics.median(ours) / count * 1e6, statistics.median(bare) / count * 1e6
@@ -178,8 +194,8 @@ class Bench:
         self.row(f"open a snapshot of {self.many:,} records", a, b, "s", a / b, 1.0, True)
         resident = _resident_bytes(directory) / self.many
         single = len(_frame_of_a_put())
-        self.row("memory a record, beside its frame", resident, single, "B", resident / single, 2.5, True)
-        self.rows[-1]["note"] = f"{frame_bytes:.0f} bytes of log a record in commits of 1,000"
+        note = f"{frame_bytes:.0f} bytes of log a record in commits of 1,000"
+        self.row("memory a record, beside its frame", resident, single, "B", resident / single, 2.5, True, note)
         self._commits_meanwhile(directory)
 
     def _commits_meanwhile(self, directory: Path) -> None:
@@ -192,8 +208,8 @@ class Bench:
             busy = _latencies(kv, while_alive=worker)
             worker.join()
         p99 = [sorted(one)[max(int(len(one) * 0.99) - 1, 0)] * 1e3 for one in (busy, idle)]
-        self.row("strict commit while a snapshot is written, p99", p99[0], p99[1], "ms", p99[0], 10.0, True)
-        self.rows[-1]["note"] = f"worst {max(busy) * 1e3:.1f} ms, {len(busy)} commits in {sum(busy):.1f} s"
+        note = f"worst {max(busy) * 1e3:.1f} ms, {len(busy)} commits in {sum(busy):.1f} s"
+        self.row("strict commit while a snapshot is written, p99", p99[0], p99[1], "ms", p99[0], 10.0, True, note)
         rates = [len(one) / sum(one) for one in (busy, idle)]
         self.row("... their rate, beside idle", rates[0], rates[1], "/s", rates[0] / rates[1], 2 / 3, False)
 
@@ -338,15 +354,8 @@ def _latencies(kv: Any, *, until: float = 0.0, while_alive: threading.Thread | N
 def main(*, quick: bool, as_json: bool) -> None:
     """Run it all and print the figures."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
-        bench = Bench(Path(folder), quick=quick)
+        if not as_json:
+            print(f"{'':48}{'holdfast':>13}{'bare':>13}{'ratio':>8}")
+        bench = Bench(Path(folder), quick=quick, aloud=not as_json)
         bench.run()
-    if as_json:
-        print(json.dumps({"rows": bench.rows}))
-        return
-    print(f"{'':48}{'holdfast':>13}{'bare':>13}{'ratio':>8}")
-    for row in bench.rows:
-        aim = "" if row["aim"] is None else f"{'at most' if row['at_most'] else 'at least'} {row['aim']:.2f}"
-        mark = "<" if row["good"] is False else " "
-        figures = f"{row['ours']:10.2f} {row['unit']:2}{row['bare']:10.2f} {row['unit']:2}{row['ratio']:7.2f}x"
-        print(f"{row['name']:48}{figures} {mark} {aim:14} {row.get('note', '')}".rstrip())
-    print("aims that are missed: <")
+    print(json.dumps({"rows": bench.rows}) if as_json else "aims that are missed: <")
