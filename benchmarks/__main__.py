@@ -1,4 +1,5 @@
-"""``python -m benchmarks [--quick] [--json]``: the figures of the first issue, in one run.
+"""``python -m benchmarks [log] [--quick] [--json]``: the figures of the first issue, in one run; ``log``: those of the
+log engine (``log_engine.py``).
 
 Each operation is done by Holdfast on a copy of one store; what it said to SQLite was recorded before, and is said again
 by bare apsw on another copy, with the values ready. Rounds of the two alternate; the figures are medians.
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import holdfast
-from benchmarks import raw
+from benchmarks import log_engine, raw
 
 AIM = 0.5
 ROUNDS = 5
@@ -159,9 +160,13 @@ def import_milliseconds(code: str, rounds: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine", nargs="?", choices=["sqlite", "log"], default="sqlite")
     parser.add_argument("--quick", action="store_true", help="small sizes, only to see that it runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.engine == "log":
+        log_engine.main(quick=options.quick, as_json=options.json)
+        return
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
         bench = Bench(Path(folder), quick=options.quick)
         bench.run()

@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from holdfast import codec, entry_types, keys
+from holdfast.backends.log_engine import image, transcript
+from holdfast.backends.log_engine.refold import OpaqueEntry
 from holdfast.cli import root as cli
-from holdfast.log import frame, slots
+from holdfast.log import frame, slots, snapshot
+from holdfast.model import Record
 
 ROOT = Path(__file__).parent.parent
+LAYOUTS = [keys, codec, entry_types, frame, slots, snapshot, image, transcript]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -54,7 +58,7 @@ def test_the_reference_is_what_the_docstrings_say():
     assert done.returncode == 0, "run make reference"
 
 
-@pytest.mark.parametrize("module", [keys, codec, entry_types, frame, slots], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", LAYOUTS, ids=lambda module: module.__name__)
 def test_the_format_page_has_the_layouts_of_the_docstrings(module):
     tables = re.findall(r"(?:^    .*\n)+", inspect.cleandoc(module.__doc__) + "\n", re.MULTILINE)
     assert tables
@@ -62,6 +66,12 @@ def test_the_format_page_has_the_layouts_of_the_docstrings(module):
         assert textwrap.dedent(table) in (ROOT / "docs" / "format.md").read_text(encoding="utf-8"), (
             "update docs/format.md"
         )
+
+
+def test_the_format_page_has_the_fields_of_records_and_opaque_entries():
+    text = " ".join((ROOT / "docs" / "format.md").read_text(encoding="utf-8").split())
+    for struct in (Record, OpaqueEntry):
+        assert f"[{', '.join(struct.__struct_fields__)}]" in text, "update docs/format.md"
 
 
 def test_the_version_is_told_once():

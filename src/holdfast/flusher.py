@@ -38,6 +38,8 @@ class Flusher:
     def _run(self) -> None:
         while self._wanted.wait() and not self._stopped.wait(FLUSH_SECONDS / 2):
             self._wanted.clear()
+            if self._stopped.is_set():  # stop came since the wait ended, and its call has just been cleared
+                return
             try:
                 self._flush()
             except Exception as error:

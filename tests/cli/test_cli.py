@@ -37,11 +37,14 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
-COMMANDS = [name for name in cli._COMMANDS if name != "import"]
+COMMANDS = [name for name in cli._COMMANDS if name not in ("import", "log")]
 IMPORTS = ["markdown", "git", "claude-code", "jsonl"]
+WORDS = [[one] for one in COMMANDS] + [["import", one] for one in IMPORTS] + [["log", "dump"]]
 
 
-@pytest.mark.parametrize("words", [[one] for one in COMMANDS] + [["import", one] for one in IMPORTS], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[one] for one in COMMANDS] + [["import", one] for one in IMPORTS] + [["log", "dump"]], ids=" ".join
+)
 def test_each_command_teaches_and_takes_the_shared_options(call, words):
     result = call(*words, "--help")
     assert result.code == 0
@@ -228,3 +231,68 @@ def test_standard_input_and_an_interrupt(tmp_path):
     waiting.stdin.close()
     waiting.stdout.close()
     waiting.stderr.close()
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A log store whose third transaction of six is damaged."""
+    directory = tmp_path / "agent"
+    with holdfast.open(f"log:{directory}") as store:
+        for n in range(4):
+            store.kv.put(f"k{n}", n)
+        store.space("other").kv.put("x", 1)
+        with store.run("r") as run:
+            run.kv.put("in", "a run")
+    (segment,) = (directory / "wal").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"k2")] ^= 1
+    segment.write_bytes(data)
+    return directory
+
+
+def test_a_damaged_log_store_is_verified_dumped_and_repaired(call, damaged, tmp_path):
+    result = call("verify", "--store", f"log:{damaged}", "--json")
+    assert result.code == 1
+    assert result.json["ok"] is False and "the frame 3 does not match" in result.json["faults"][0]
+    dumped = call("log", "dump", str(damaged)).out.splitlines()
+    assert any("FAULT: the frame 3 does not match its checksum" in line for line in dumped)
+    assert "  kv put 'k3' " in "\n".join(dumped) and any(" run " in line for line in dumped)
+    some = call("log", "dump", f"log:{damaged}", "--space", "other", "--from", "4", "--limit", "1", "--json").out
+    frames = [json.loads(line) for line in some.splitlines() if json.loads(line)["type"] == "frame"]
+    assert [(frame["space"], frame["entries"][0]["key"]) for frame in frames] == [("other", "x")]
+    target = tmp_path / "new"
+    result = call("repair", str(damaged), f"log:{target}", "--salvage")
+    assert result.code == 1 and "keep" in result.err
+    assert "transaction 3 is gone" in result.out and "readable, not taken: transactions 4..9" in result.out
+    assert "lost: space 'default', commits 3..8, 5 of them readable" in result.out and "salvaged: " in result.out
+    assert call("get", "kv", "k1", "--store", f"log:{target}", "--json").json["value"] == 1
+    result = call("verify", "--store", f"log:{target}")
+    assert result.code == 0 and "salvaged.jsonl" in result.err
+    status = call("status", "--store", f"log:{target}").out
+    assert "recovery    snapshot at 2 with 2 records, then 0 transactions with 0 entries" in status
+    assert "note        " in status
+    result = call("repair", f"log:{target}", str(tmp_path / "again"), "--json")
+    assert result.code == 0 and result.json["whole"] is True
+    assert call("repair", str(target), str(tmp_path / "third")).out.endswith("nothing is lost\n")
+    assert call("repair", str(target), str(tmp_path / "third")).code == 1
+
+
+def test_what_a_repair_does_not_know_is_told(call, damaged, tmp_path):
+    (segment,) = (damaged / "wal").iterdir()
+    segment.write_bytes(b"nothing" * 20)
+    (damaged / "DURABLE").unlink()
+    out = call("repair", str(damaged), str(tmp_path / "new")).out
+    assert "transactions 1..? are gone" in out and "an unknown number of transactions" in out
+
+
+def test_stores_that_have_no_log(call, tmp_path):
+    call("add", "x")
+    file = str(tmp_path / "store.db")
+    result = call("repair", file, str(tmp_path / "new"))
+    assert result.code == 1 and ".recover" in result.err
+    (tmp_path / "other").write_bytes(b"no store at all")
+    for words in (["repair", str(tmp_path / "other"), "x"], ["repair", "nothing", "x"], ["log", "dump", "nothing"]):
+        assert call(*words).code == 2
+    assert "no log of Holdfast's" in call("log", "dump").err
+    assert call("log", "dump", str(tmp_path)).code == 1
+    assert call("log", "dump", "--store", f"log:{tmp_path / 'none'}").code == 1

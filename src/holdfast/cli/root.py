@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from holdfast.cli.output import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -22,6 +25,8 @@ _COMMANDS = {
     "init": "stores",
     "status": "stores",
     "verify": "stores",
+    "repair": "logs",
+    "log": "logs",
     "import": "imports",
     "add": "records",
     "get": "records",
@@ -76,6 +81,7 @@ class Session:
     def __init__(self, ctx: click.Context) -> None:
         values = {**(ctx.find_root().params or {}), **{k: v for k, v in ctx.params.items() if v is not None}}
         self.url: str | None = values.get("store_url")
+        self.given_space: str | None = values.get("space_name")
         self.space_name: str = values.get("space_name") or os.environ.get("HOLDFAST_SPACE") or "default"
         self.output = Output(as_json=bool(values.get("as_json")))
 
@@ -84,6 +90,16 @@ class Session:
         import holdfast
 
         return holdfast.open(self.url, create=create, read_only=read_only)
+
+    def log_directory(self, url: str | None = None) -> Path | None:
+        """The directory of the log store that a URL or path, or that of this command, names; None if it names none."""
+        from pathlib import Path
+
+        text = url or self.url or os.environ.get("HOLDFAST_STORE", "")
+        if text[:4].lower() == "log:":
+            return Path(text[4:].removeprefix("//")).expanduser()
+        path = Path(text).expanduser()
+        return path if url is not None and path.is_dir() else None
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

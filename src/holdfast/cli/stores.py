@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from holdfast.cli.root import Failure, Session, command
 
 
@@ -33,6 +35,9 @@ def status_command(session: Session) -> None:
     if status["bytes"] is not None:
         lines.append(f"size        {status['bytes'] / 1e6:.1f} MB")
     lines.append(f"durability  {status['durability']}: what is acknowledged survives a power cut")
+    if "recovery" in status:
+        lines.append(f"recovery    {_recovery_text(status['recovery'])}")
+    lines += [f"note        {note}" for note in status.get("leftovers", ())]
     for name, space in status["spaces"].items():
         counts = ", ".join(f"{count} {kind}" for kind, count in space["records"].items()) or "empty"
         lines.append(f"space       {name}: {counts}; last commit {space['last_commit_at'][:19]}Z")
@@ -46,8 +51,40 @@ def verify_command(session: Session) -> None:
     \b
     Example: holdfast verify --store agent.db
     """
-    with session.open(read_only=True) as store:
-        faults = store.verify()
-    session.output.value({"ok": not faults, "faults": faults}, "\n".join(faults) or "all is well")
+    faults, notes = _verified(session)
+    for note in notes:
+        session.output.note(f"note: {note}")
+    session.output.value({"ok": not faults, "faults": faults, "notes": notes}, "\n".join(faults) or "all is well")
     if faults:
         raise Failure(f"{len(faults)} faults were found; keep a copy of the file before you do anything else")
+
+
+def _verified(session: Session) -> tuple[list[str], list[str]]:
+    """The faults of the store, and notes; a log store that is too damaged to be opened is checked as it lies there."""
+    from holdfast.errors import CorruptionError
+
+    try:
+        with session.open(read_only=True) as store:
+            return store.verify(), store.status().get("leftovers", [])
+    except CorruptionError as error:
+        directory = session.log_directory()
+        if directory is None:
+            raise
+        from holdfast.backends.log_engine.check import faults, leftovers
+        from holdfast.faces import REGISTRY
+        from holdfast.log.files import Disk
+
+        return list(faults(directory, Disk(), REGISTRY)) or [str(error)], leftovers(directory, Disk())
+
+
+def _recovery_text(report: dict[str, Any]) -> str:
+    """What it took to open a log store, in one line."""
+    base = "no snapshot"
+    if report["snapshot"] is not None:
+        base = f"snapshot at {report['snapshot_sequence']} with {report['snapshot_records']} records"
+    parts = [f"{base}, then {report['transactions']} transactions with {report['entries']} entries"]
+    parts += [f"{len(report['unsound'])} damaged snapshots passed over"] if report["unsound"] else []
+    parts += [f"{report['torn_bytes']} torn bytes at the end"] if report["torn_bytes"] else []
+    parts += [f"{report['lost']} durable transactions LOST"] if report["lost"] else []
+    parts += [f"{report['waiting']} entries wait for a primitive that is not here"] if report["waiting"] else []
+    return f"{'; '.join(parts)}; {report['seconds']:.3f} s"

@@ -321,3 +321,25 @@ class Disk:
             os.close(descriptor)
             raise failure(error, "locked", path) from error
         return Lock(path, descriptor)
+
+    def keep_out_writers(self, path: Path) -> Lock | None:
+        """Let nobody take the lock of a file until this is released, without changing it; None if there is no file.
+
+        Raises:
+            LockedError: a process has it.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failure(error, "opened", path, ReadError) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 512, 0).decode(errors="replace").partition("\n")[0] or None
+            os.close(descriptor)
+            raise LockedError(
+                f"{path.parent} is open for writing by {holder or 'another process'}; close it there", owner=holder
+            ) from error
+        return Lock(path, descriptor)

@@ -238,6 +238,25 @@ def later_frames(buffer: bytes, offset: int, salt: int, sequence: int) -> Iterat
         offset = buffer.find(mark, offset + 1)
 
 
+def next_sound(buffer: bytes, offset: int, salt: int, sequence: int) -> tuple[int, int] | None:
+    """(place, sequence) of the first whole frame from ``offset`` on that comes after ``sequence``, or of a footer.
+
+    For what can still be read behind a fault; a footer tells the sequence that it ends with. None if there is neither.
+    """
+    mark = _pack_crc(salt)
+    place = buffer.find(mark, offset)
+    while place >= 0:
+        footer = _read_footer(buffer, place, salt)
+        if footer is not None and footer.last >= sequence and is_blank(buffer, footer.end):
+            return place, footer.last
+        if place <= len(buffer) - FRAME_HEADER_BYTES:
+            found = _FRAME_AND_CRC.unpack_from(buffer, place)[2]
+            if found > sequence and isinstance(next(read_frames(buffer, place, salt, found), None), Frame):
+                return place, found
+        place = buffer.find(mark, place + 1)
+    return None
+
+
 def _read_entries(joined: bytes, count: int) -> tuple[Entry, ...] | None:
     """The entries, or None if they are not ``count`` that fill the bytes."""
     unpack, place, size = _ENTRY.unpack_from, 0, len(joined)

@@ -44,6 +44,12 @@ def read_slots(buffer: bytes) -> list[tuple[bytes, int]]:
     return found
 
 
+def blank_around_slots(buffer: bytes) -> bool:
+    """Whether there is nothing but zeros beside the two slots, as when they were put in place."""
+    size = _SLOT.size + _CRC.size
+    return len(buffer) == _PLACES[1] + size and not any(buffer[size : _PLACES[1]])
+
+
 class DurableSlots:
     """The slots of a log that is written; for one thread at a time."""
 

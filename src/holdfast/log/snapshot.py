@@ -148,6 +148,7 @@ class SnapshotReader:
             CorruptionError: it is no whole header. FormatError: a newer version wrote it. ReadError.
         """
         self.path = path
+        self.offset = HEADER_BYTES
         self._buffer = memoryview(disk.read(path))
         if len(self._buffer) < HEADER_BYTES:
             raise self._damage(0, "it is shorter than its header")
@@ -162,33 +163,52 @@ class SnapshotReader:
 
     def sections(self) -> Iterator[tuple[int, memoryview]]:
         """(primitive id, data) of each section, checked; CorruptionError at the first that is not sound."""
-        place = HEADER_BYTES
-        crc = crc32(self._buffer[_HEADER.size : HEADER_BYTES])
-        for _ in range(self.header.sections):
-            begin = place + _SECTION.size
-            if begin > self.size:
-                raise self._damage(place, "it ends before its last section")
-            number, length = _SECTION.unpack_from(self._buffer, place)
-            end = begin + length
-            if end + _WORD.size > self.size:
-                raise self._damage(place, f"the section {number} has {length} bytes, and {self.size - begin} are here")
-            head = crc32(self._buffer[place:begin], crc32(self._buffer[begin:end]))
-            if _WORD.unpack_from(self._buffer, end)[0] != head:
-                raise self._damage(place, f"the section {number} does not match its checksum")
+        place, crc = HEADER_BYTES, crc32(self._buffer[_HEADER.size : HEADER_BYTES])
+        for number, begin, end, fault in self._walk():
+            if fault is not None:
+                raise fault
+            self.offset = begin
             crc = crc32(self._buffer[end : end + _WORD.size], crc)
             yield number, self._buffer[begin:end]
             place = end + _WORD.size
         if place + _WORD.size != self.size or _WORD.unpack_from(self._buffer, place)[0] != crc:
             raise self._damage(place, "its end does not match its checksum")
 
+    def sound_sections(self) -> Iterator[tuple[int, memoryview]]:
+        """(primitive id, data) of each section that is sound by its own checksum, whatever is wrong beside it."""
+        for number, begin, end, fault in self._walk():
+            if fault is None:
+                self.offset = begin
+                yield number, self._buffer[begin:end]
+
+    def _walk(self) -> Iterator[tuple[int, int, int, CorruptionError | None]]:
+        """(primitive id, begin and end of the data, what is wrong) of each section, as far as its length leads."""
+        place = HEADER_BYTES
+        for _ in range(self.header.sections):
+            begin = place + _SECTION.size
+            if begin > self.size:
+                yield 0, place, place, self._damage(place, "it ends before its last section")
+                return
+            number, length = _SECTION.unpack_from(self._buffer, place)
+            end = begin + length
+            if end + _WORD.size > self.size:
+                why = f"the section {number} has {length} bytes, and {self.size - begin} are here"
+                yield number, begin, begin, self._damage(place, why)
+                return
+            head = crc32(self._buffer[place:begin], crc32(self._buffer[begin:end]))
+            is_sound = _WORD.unpack_from(self._buffer, end)[0] == head
+            why = f"the section {number} does not match its checksum"
+            yield number, begin, end, None if is_sound else self._damage(place, why)
+            place = end + _WORD.size
+
     def pages(self, data: memoryview) -> Iterator[memoryview]:
-        """The pages in the data of a section."""
-        place = 0
+        """The pages in the data of the section that came last; ``offset`` is the place of each in the file."""
+        start, place = self.offset, 0
         while place < len(data):
             begin = place + _WORD.size
             if begin > len(data) or begin + _WORD.unpack_from(data, place)[0] > len(data):
-                raise self._damage(place, "a section does not end with a page")
-            place = begin + _WORD.unpack_from(data, place)[0]
+                raise self._damage(start + place, "a section does not end with a page")
+            self.offset, place = start + begin, begin + _WORD.unpack_from(data, place)[0]
             yield data[begin:place]
 
     def _damage(self, offset: int, why: str) -> CorruptionError:

@@ -16,18 +16,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast import clock
 from holdfast.backend import Capabilities, StagedSpace
-from holdfast.backends.log_engine.check import faults
+from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.numbering import Definition
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
+from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
@@ -36,7 +37,7 @@ from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
-from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter, find_snapshots
+from holdfast.log.snapshot import find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
 from holdfast.primitive import Payload
@@ -241,22 +242,7 @@ class LogBackend(ResidentBackend):
             log.rotate()
             covered, end = log.sequence, log.end
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
-        try:
-            header = SnapshotHeader(image.sections, clock.now(), covered, log.store_id)
-            writer = SnapshotWriter(self.directory, self._disk, header)
-            try:
-                for number, page in image.pages():
-                    if page:
-                        writer.page(page)
-                    else:
-                        writer.section(number)
-                size = writer.size
-                path = writer.finish()
-            except BaseException:
-                writer.discard()
-                raise
-        finally:
-            image.close()
+        path, size = save_image(image, self.directory, self._disk, covered, log.store_id)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
         self._remove_old(log)
         return path
@@ -286,13 +272,16 @@ class LogBackend(ResidentBackend):
             return self._state.sequence - before
 
     def _follow_anew(self) -> None:
+        began = time.perf_counter()
         for _ in range(3):  # the writer may remove what is about to be read: then there is a newer snapshot
             state, _ = load_newest(self.directory, self._disk, self._registry, MSGPACK)
             follower = LogFollower(self.directory, self._disk, state.sequence)
             for frame in follower.poll():
                 state.apply(frame, str(self.directory))
             if not follower.is_gone:
-                state.report.entries, state.report.transactions = state.refold.entries, follower.sequence
+                report = state.report
+                report.entries, report.transactions = state.refold.entries, follower.sequence - report.snapshot_sequence
+                report.waiting, report.seconds = len(state.refold.opaque), time.perf_counter() - began
                 self._state, self._follower = state, follower
                 return
         raise InitError(f"{self.directory} changes faster than it can be read; try again")
@@ -304,9 +293,9 @@ class LogBackend(ResidentBackend):
         self._require_open()
         if self._log is not None:
             with self._write_lock:
-                yield from faults(self.directory, self._disk)
+                yield from faults(self.directory, self._disk, self._registry)
         else:
-            yield from faults(self.directory, self._disk)
+            yield from faults(self.directory, self._disk, self._registry)
 
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""
@@ -320,6 +309,7 @@ class LogBackend(ResidentBackend):
             "snapshot_sequence": self._snapshot_sequence,
             "snapshot_error": None if self._snapshot_error is None else str(self._snapshot_error),
             "waiting_entries": waiting,
+            "leftovers": leftovers(self.directory, self._disk),
         }
 
     def close(self) -> None:

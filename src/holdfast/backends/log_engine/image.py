@@ -84,8 +84,8 @@ class RecordPage(msgspec.Struct, frozen=True, array_like=True):
 
 _CorePage: TypeAlias = DefinitionPage | SpacePage | DeletedPage | JournalPage | OpaquePage
 _encode = msgspec.msgpack.Encoder().encode
-_decode_core = msgspec.msgpack.Decoder(_CorePage).decode
-_decode_records = msgspec.msgpack.Decoder(RecordPage).decode
+decode_core = msgspec.msgpack.Decoder(_CorePage).decode
+decode_records = msgspec.msgpack.Decoder(RecordPage).decode
 
 
 class SpaceImage:
@@ -190,12 +190,12 @@ class ImageReader:
         """Take in one section; msgspec's errors for what is no page of ours."""
         if number == CORE:
             for page in pages:
-                self._core(_decode_core(page))
+                self._core(decode_core(page))
             return
         kind = self._numbering.own_kind(number)
         registered = any(one.id == kind for one in self._registry)
         try:
-            decoded = [_decode_records(page) for page in pages]
+            decoded = [decode_records(page) for page in pages]
         except msgspec.MsgspecError:
             if registered:
                 raise
