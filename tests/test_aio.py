@@ -14,12 +14,13 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import event, kv, memories, run
+from holdfast.primitives import event, kv, memories, run, vectors
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
+    (vectors.Vectors, aio_faces.AsyncVectors),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),

@@ -37,7 +37,7 @@ def test_what_is_taken_or_out_of_range_is_refused(changes, field):
     registry = builtin()
     with pytest.raises(holdfast.InvalidInputError) as caught:
         registry.register(primitive(**changes))
-    assert caught.value.field == field and [one.name for one in registry] == ["kv", "event", "run", "memory"]
+    assert caught.value.field == field and [one.name for one in registry] == [one.name for one in builtin()]
 
 
 def test_a_primitive_of_the_users_own_stands_on_a_space():

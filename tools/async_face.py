@@ -17,12 +17,14 @@ FACES = (
     ("primitives/kv.py", "KeyValues", "kv"),
     ("primitives/event.py", "Events", "events"),
     ("primitives/memories.py", "Memories", "memories"),
+    ("primitives/vectors.py", "Vectors", "vectors"),
     ("primitives/run.py", "Runs", "runs"),
 )
 WRITES = {
     "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
     "Events": {"append", "append_many"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
+    "Vectors": {"insert", "put", "insert_many", "put_many", "update", "delete"},
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
 HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
@@ -47,8 +49,10 @@ from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
+from holdfast.primitives.vectors import Collection, NewVector, VectorRecord, Vectors
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
+from holdfast.search.vector import VectorResults
 '''
 
 

@@ -13,7 +13,8 @@ from holdfast.primitives.event import Events
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
-from holdfast.search import query
+from holdfast.primitives.vectors import Vectors
+from holdfast.search import query, where
 
 TARGET = Path("docs/reference.md")
 FACES = (
@@ -23,6 +24,7 @@ FACES = (
     ("space.memories", Memories),
     ("space.kv", KeyValues),
     ("space.events", Events),
+    ("space.vectors", Vectors),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -33,6 +35,11 @@ RECORDS = (
     "Event",
     "Stream",
     "Verification",
+    "Collection",
+    "VectorRecord",
+    "NewVector",
+    "VectorHit",
+    "VectorResults",
     "RunRecord",
     "Hit",
     "Results",
@@ -76,6 +83,7 @@ def main() -> int:
         fields = ", ".join(f"`{field}`" for field in getattr(record, "__struct_fields__", ()))
         parts += [f"### {name}", paragraphs(record.__doc__), f"Fields: {fields}" if fields else ""]
     parts += ["## What a search takes", "```text\n" + inspect.cleandoc(query.__doc__ or "") + "\n```"]
+    parts += ["## What `where=` takes for vectors", "```text\n" + inspect.cleandoc(where.__doc__ or "") + "\n```"]
     parts += ["## Errors", "```text\n" + inspect.cleandoc(errors.__doc__ or "") + "\n```"]
     text = "\n\n".join(part for part in parts if part) + "\n"
     if "--check" in sys.argv:

@@ -48,9 +48,11 @@ from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.run import RunRecord
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
+from holdfast.primitives.vectors import Collection, NewVector, VectorRecord
 from holdfast.records import to_dict
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
+from holdfast.search.vector import VectorHit, VectorResults
 from holdfast.store import ChangeRecord, Replay, Run, Space, Store, Transaction, open
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ __all__ = [
     "AsyncStore",
     "ChangeRecord",
     "ClosedError",
+    "Collection",
     "CommitUnknownError",
     "ConflictError",
     "CorruptionError",
@@ -85,6 +88,7 @@ __all__ = [
     "LockedError",
     "Memory",
     "NewMemory",
+    "NewVector",
     "NotFoundError",
     "Pending",
     "PermissionDeniedError",
@@ -106,6 +110,9 @@ __all__ = [
     "TransactionError",
     "UnavailableError",
     "UnsupportedError",
+    "VectorHit",
+    "VectorRecord",
+    "VectorResults",
     "Verification",
     "WriteError",
     "open",

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
+from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns, AsyncVectors
 from holdfast.async_work import DeferringScope, Worker
 from holdfast.faces import Faces
 from holdfast.journal import Diff
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class AsyncFaces:
-    """``kv``, ``events``, ``memories``, ``runs`` over one scope; where ``deferring`` is None, writes hop too."""
+    """``kv``, ``events``, ``memories`` ... over one scope; where ``deferring`` is None, writes hop too."""
 
     def __init__(self, worker: Worker, faces: Faces, deferring: Faces | None) -> None:
         self._worker = worker
@@ -36,6 +36,7 @@ class AsyncFaces:
         self.kv = AsyncKeyValues(worker, faces.kv, None if deferring is None else deferring.kv)
         self.events = AsyncEvents(worker, faces.events, None if deferring is None else deferring.events)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
+        self.vectors = AsyncVectors(worker, faces.vectors, None if deferring is None else deferring.vectors)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 
     @property

@@ -10,15 +10,18 @@ from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
 from holdfast.primitives.run import RunPrimitive, Runs
+from holdfast.primitives.vector import VectorPrimitive
+from holdfast.primitives.vectors import Vectors
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import Scope
 from holdfast.search.text import TextSearch
+from holdfast.search.vector import VectorSearch
 
 
 def builtin() -> PrimitiveRegistry:
     """Return a new registry of the primitives that come with Holdfast."""
     registry = PrimitiveRegistry()
-    for primitive in (KeyValuePrimitive(), EventPrimitive(), RunPrimitive(), MemoryPrimitive()):
+    for primitive in (KeyValuePrimitive(), EventPrimitive(), RunPrimitive(), VectorPrimitive(), MemoryPrimitive()):
         registry.register(primitive)
     return registry
 
@@ -28,11 +31,14 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``events``, ``memories`` and those of registered primitives, over one scope."""
+    """``kv``, ``events``, ``memories``, ``vectors`` and those of registered primitives, over one scope."""
 
-    def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
+    def __init__(
+        self, scope: Scope, search: TextSearch | None = None, vector_search: VectorSearch | None = None
+    ) -> None:
         self._scope = scope
         self._search = search
+        self._vector_search = vector_search
 
     @property
     def name(self) -> str:
@@ -53,6 +59,11 @@ class Faces:
     def memories(self) -> Memories:
         """What the agent knows."""
         return Memories(self._scope, self._search)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Named collections of vectors."""
+        return Vectors(self._scope, self._vector_search)
 
     @cached_property
     def runs(self) -> Runs:

@@ -28,6 +28,7 @@ from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import DirectScope, Scope, ViewScope
 from holdfast.search.text import TextSearch
+from holdfast.search.vector import VectorSearch
 from holdfast.transaction import TransactionScope, run_with_retry
 
 T = TypeVar("T")
@@ -126,8 +127,10 @@ class Run(_Commits):
     As a context manager it ends the run at the end of the block, or fails it with the error if the block raised.
     """
 
-    def __init__(self, scope: DirectScope, search: TextSearch, record: RunRecord) -> None:
-        super().__init__(scope, search)
+    def __init__(
+        self, scope: DirectScope, search: TextSearch, vector_search: VectorSearch | None, record: RunRecord
+    ) -> None:
+        super().__init__(scope, search, vector_search)
         self.id = record.id
         self.record = record
 
@@ -201,7 +204,7 @@ class Space(_Commits):
     def _run(self, record: RunRecord) -> Run:
         scope = self._scope
         inner = DirectScope(scope.space, scope.backend, scope.registry, scope.durability, record.id.bytes)
-        return Run(inner, self._require_search(), record)
+        return Run(inner, self._require_search(), self._vector_search, record)
 
     def _require_search(self) -> TextSearch:
         assert self._search is not None
@@ -284,6 +287,7 @@ class Store:
         self._backend = backend
         self._registry = registry
         self._search = TextSearch(backend)
+        self._vector_search = VectorSearch()
         self._spaces: dict[str, Space] = {}
 
     def space(self, name: str) -> Space:
@@ -291,7 +295,7 @@ class Store:
         found = self._spaces.get(name)
         if found is None:
             scope = DirectScope(check_space_name(name), self._backend, self._registry, self.durability)
-            found = self._spaces.setdefault(name, Space(scope, self._search))
+            found = self._spaces.setdefault(name, Space(scope, self._search, self._vector_search))
         return found
 
     def spaces(self) -> list[str]:
