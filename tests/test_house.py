@@ -44,7 +44,8 @@ THIRD_PARTY = {
     "click": ("cli",),
     "rich": ("cli", "demo"),
     "markdown_it": ("capture.markdown",),
-    "numpy": ("search.nearest",),
+    "numpy": ("search.nearest", "search.graph"),
+    "usearch": ("search.graph",),
     "hypothesis": ("testing",),
     "pytest": ("testing",),
 }

@@ -27,6 +27,8 @@ WRITES = {
     "Vectors": {"insert", "put", "insert_many", "put_many", "update", "delete"},
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
+COMPUTES = {("Vectors", "search")}
+"""What would hold the event loop up even where nothing waits for a disk."""
 HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
 
 Written by tools/async_face.py; change that or the synchronous faces, then run it again.
@@ -69,6 +71,8 @@ def method_of(owner: str, method: ast.FunctionDef) -> str:
     """The asynchronous twin of one method."""
     returns = ast.unparse(method.returns) if method.returns else "None"
     how, target = ("_submit" if method.name in WRITES[owner] else "_hop"), f"self._face.{method.name}"
+    if (owner, method.name) in COMPUTES:
+        how = "_leave"
     if returns.startswith("Iterator["):
         returns, target = "list[" + returns.removeprefix("Iterator["), f"self._as_list({target})"
     doc = (ast.get_docstring(method) or "").splitlines()[0]

@@ -21,6 +21,7 @@ from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
+from holdfast.search.vector import INDEX_FROM
 from holdfast.store import DEFAULT_SPACE, ChangeRecord, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
@@ -225,6 +226,7 @@ async def open_async(
     read_only: bool = False,
     busy_seconds: float | None = None,
     registry: PrimitiveRegistry | None = None,
+    vector_index_from: int = INDEX_FROM,
 ) -> AsyncStore:
     """Open a store for use with asyncio; arguments and errors as for ``holdfast.open``."""
     store = await asyncio.to_thread(
@@ -235,5 +237,6 @@ async def open_async(
         read_only=read_only,
         busy_seconds=busy_seconds,
         registry=registry,
+        vector_index_from=vector_index_from,
     )
     return AsyncStore(store)

@@ -727,13 +727,21 @@ class AsyncVectors(AsyncFace[Vectors]):
         where: dict[str, Value] | None = None,
         min_score: float | None = None,
         vectors: bool = False,
+        exact: bool = False,
     ) -> VectorResults[VectorRecord]:
         """Return the ``limit`` vectors that are nearest to ``vector``, those that are equally near by id.
 
         See ``Vectors.search``.
         """
-        return await self._hop(
-            self._face.search, collection, vector, limit=limit, where=where, min_score=min_score, vectors=vectors
+        return await self._leave(
+            self._face.search,
+            collection,
+            vector,
+            limit=limit,
+            where=where,
+            min_score=min_score,
+            vectors=vectors,
+            exact=exact,
         )
 
     async def list(

@@ -28,7 +28,7 @@ from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import DirectScope, Scope, ViewScope
 from holdfast.search.text import TextSearch
-from holdfast.search.vector import VectorSearch
+from holdfast.search.vector import INDEX_FROM, VectorSearch
 from holdfast.transaction import TransactionScope, run_with_retry
 
 T = TypeVar("T")
@@ -281,13 +281,22 @@ def _view_of(replayed: journal.Replayed) -> Any:
 class Store:
     """One opened place of data. Thread-safe; a context manager. See ``holdfast.open``."""
 
-    def __init__(self, url: str, backend: Backend, registry: PrimitiveRegistry, durability: Durability) -> None:
+    def __init__(
+        self,
+        url: str,
+        backend: Backend,
+        registry: PrimitiveRegistry,
+        durability: Durability,
+        *,
+        read_only: bool = False,
+        vector_index_from: int = INDEX_FROM,
+    ) -> None:
         self.url = url
         self.durability = durability
         self._backend = backend
         self._registry = registry
         self._search = TextSearch(backend)
-        self._vector_search = VectorSearch()
+        self._vector_search = VectorSearch(backend, index_from=vector_index_from, keep=not read_only)
         self._spaces: dict[str, Space] = {}
 
     def space(self, name: str) -> Space:
@@ -368,6 +377,7 @@ class Store:
 
     def close(self) -> None:
         """Flush and release everything; idempotent."""
+        self._vector_search.close()
         self._backend.close()
 
     def __enter__(self) -> Store:
@@ -395,6 +405,7 @@ def open(
     read_only: bool = False,
     busy_seconds: float | None = None,
     registry: PrimitiveRegistry | None = None,
+    vector_index_from: int = INDEX_FROM,
 ) -> Store:
     """Open a store.
 
@@ -402,7 +413,8 @@ def open(
     environment, else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable
     storage; "buffered" - it survives a crash of the process at once, and a power cut within half a second; "ephemeral"
     - nothing is promised. ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other
-    processes (default 30).
+    processes (default 30). ``vector_index_from``: how many vectors a collection has when it is searched through an
+    index, with the extra ``vector``.
 
     Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
     """
@@ -410,6 +422,9 @@ def open(
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
     check_choice(durability, "durability", DURABILITIES)
+    if type(vector_index_from) is not int or vector_index_from < 1:
+        raise InvalidInputError("vector_index_from", f"must be an int of 1 or more, not {vector_index_from!r}")
     known = registry or REGISTRY
     backend = open_backend(text, known, create=create, read_only=read_only, busy_seconds=busy_seconds)
-    return Store(text, backend, known, check_durability(durability, backend))
+    given = check_durability(durability, backend)
+    return Store(text, backend, known, given, read_only=read_only, vector_index_from=vector_index_from)

@@ -30,7 +30,8 @@ from holdfast.entry_types import (
 from holdfast.keys import TERM_BYTES_MAX, TERMS_MAX, decode_key, encode_key, key_range_prefix, term_value
 from holdfast.model import Blobs, Header, Record, Term, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, delete_entry, own_key, write
-from holdfast.search.vector import VECTOR_BLOB, Range
+from holdfast.search.index import VECTOR_BLOB, Source
+from holdfast.search.vector import Range
 from holdfast.search.where import Condition, Where
 
 KIND = PRIMITIVE_IDS["vector"]
@@ -123,6 +124,13 @@ def members(collection: bytes) -> Range:
 def every(collection: bytes) -> tuple[int, bytes, bytes]:
     """Return the index range that counts the vectors of a collection."""
     return MEMBERS, *key_range_prefix(collection)
+
+
+def source_of(record: Record) -> Source:
+    """Return what a search is told of a collection."""
+    body = decode(record.body, CollectionBody)
+    _, low, high = members(record.key)
+    return Source(KIND, record.key, body.id.bytes, body.dimension, body.metric, low, high, every(record.key))
 
 
 def terms_of(collection: bytes, metadata: dict[str, Any]) -> tuple[Term, ...]:

@@ -37,8 +37,9 @@ from holdfast.scope import (
     take,
 )
 from holdfast.search.float32 import DIMENSION_MAX, pack, unpack
+from holdfast.search.index import VECTOR_BLOB
 from holdfast.search.nearest import METRICS
-from holdfast.search.vector import VECTOR_BLOB, Query, Range, VectorResults, VectorSearch
+from holdfast.search.vector import Query, Range, VectorResults, VectorSearch
 from holdfast.search.where import Where
 
 COLLECTION_BYTES_MAX = 128
@@ -199,6 +200,8 @@ class Vectors:
         key = check_collection(name, "name")
         dropped = self._scope.write([kind.DropCollection(key)], _happened)
         self._remove_dropped(key)
+        if self._search is not None:
+            self._search.forget(self._scope.space, key)
         return dropped
 
     def _remove_dropped(self, key: bytes) -> None:
@@ -406,12 +409,16 @@ class Vectors:
         where: dict[str, Value] | None = None,
         min_score: float | None = None,
         vectors: bool = False,
+        exact: bool = False,
     ) -> VectorResults[VectorRecord]:
         """Return the ``limit`` vectors that are nearest to ``vector``, those that are equally near by id.
 
         ``where`` is metadata that must be equal, or within what operators say (see ``holdfast.search.where``); it never
         costs a result. ``min_score`` is in 0..1. The score is 1 - distance / 2 for cosine (distance = 1 - cos),
         1 / (1 + distance) for euclidean, (1 + s / (1 + abs(s))) / 2 for a dot product s (distance = -s).
+
+        A large collection is searched through an index (with the extra ``vector``), which may miss one of the nearest;
+        ``exact`` compares every vector instead. ``.exact`` of the results tells which it was.
 
         Raises NotFoundError if there is no such collection; InvalidInputError; UnsupportedError inside a transaction,
         which reads one state while indexes follow another.
@@ -428,16 +435,14 @@ class Vectors:
         record = self._scope.read_one(KIND, key)
         _fitting(collection, key, [("vector", packed)]).check(record)
         query = Query(
-            kind=KIND,
-            metric=decode(record.body, CollectionBody).metric,
             vector=packed,
             limit=most,
-            members=kind.members(key),
             matching=None if wanted is None else _matching(self._scope, key, wanted),
             accept=None if wanted is None else kind.accepting(wanted),
             score_min=min_score,
+            exact=exact,
         )
-        return self._search.search(self._scope, query, _to_vector if vectors else _plain)
+        return self._search.search(self._scope, kind.source_of(record), query, _to_vector if vectors else _plain)
 
 
 def _matching(scope: Scope, collection: bytes, where: Where) -> list[Range] | None:

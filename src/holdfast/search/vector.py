@@ -1,28 +1,38 @@
 """Vector search: what is nearest to a query in one collection, filters applied before the cut.
 
-Exact: every vector of the collection is compared, or - where a filter names values that are indexed - every vector that
-has them. What is found is what is stored at that moment: records and vectors are read together. Knows no primitive: it
-is told where a collection lies, and which index ranges hold what a filter asks for.
+A small collection is compared whole. In a large one (``index_from`` vectors and more, with the extra ``vector``) an
+index proposes, and as many proposals are looked at as it takes to fill the limit; where a filter leaves few, those are
+compared whole instead. Distances are always made of what is stored, records and vectors read together, so an index can
+miss a hit but never make one up. Knows no primitive: it is told where a collection lies, and which index ranges hold
+what a filter asks for. Thread-safe.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
-from holdfast.errors import CorruptionError
+from holdfast import process
+from holdfast.backend import Backend
 from holdfast.model import Record
-from holdfast.scope import Scope
+from holdfast.scope import DirectScope, Scope
+from holdfast.search import graph
+from holdfast.search.index import WRITTEN_AFTER, CollectionIndex, Source, vector_of
+from holdfast.search.index_file import IndexFile
 from holdfast.search.nearest import Nearest, score_of
 
 T = TypeVar("T")
 
-VECTOR_BLOB = "vector"
-"""The name of the blob that holds the vector of a record."""
+INDEX_FROM = 5000
+"""How many vectors a collection has when an index begins to be faster than comparing all of them."""
 _PAGE = 500
+_PROPOSALS_LEAST = 64
+_PROPOSALS_MOST = 8192
 
 Range = tuple[int | None, bytes, bytes]
 """(index or None for the keys, low, high): a part of a kind's records."""
@@ -43,54 +53,138 @@ class VectorResults(list[VectorHit[T]], Generic[T]):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What is asked: which vectors (all in ``members``, or those in ``matching`` that are accepted), near to what.
+    """What is asked: which vectors are nearest to one, of those in ``matching`` that are accepted.
 
     ``matching`` None stands for "an index cannot tell"; ``accept`` decides, and is asked in any case.
     """
 
-    kind: int
-    metric: str
     vector: bytes
     limit: int
-    members: Range
     matching: Sequence[Range] | None = None
     accept: Callable[[Record], bool] | None = None
     score_min: float | None = None
+    exact: bool = False
 
 
 class VectorSearch:
-    """Vector search over one backend. Thread-safe."""
+    """Vector search over one backend. ``index_from``: the size of a collection that gets an index.
 
-    def search(self, scope: Scope, query: Query, to_record: Callable[[Record], T]) -> VectorResults[T]:
+    ``keep`` False writes no index beside the store.
+    """
+
+    def __init__(self, backend: Backend, *, index_from: int = INDEX_FROM, keep: bool = True) -> None:
+        self._backend = backend
+        self._index_from = index_from
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._process = process.this_process()
+        self._indexes: dict[tuple[str, bytes], CollectionIndex] = {}
+
+    def search(
+        self, scope: DirectScope, source: Source, query: Query, to_record: Callable[[Record], T]
+    ) -> VectorResults[T]:
         """Return the nearest ``limit`` records that the query accepts."""
-        nearest: Nearest[Record] = Nearest(query.metric, query.vector, query.limit)
-        found = _records(scope, query)
-        while page := list(islice(found, _PAGE)):
-            nearest.offer([vector_of(record, query) for record in page], [(record.key, record) for record in page])
         results: VectorResults[T] = VectorResults()
+        nearest = None if query.exact else self._propose(scope, source, query)
+        results.exact = nearest is None
+        if nearest is None:
+            nearest = Nearest(source.metric, query.vector, query.limit)
+            found = _all(scope, source, query)
+            while page := list(islice(found, _PAGE)):
+                _offer(nearest, source, page)
         for distance, _, record in nearest.best:
-            score = score_of(query.metric, distance)
+            score = score_of(source.metric, distance)
             if query.score_min is None or score >= query.score_min:
                 results.append(VectorHit(to_record(record), score, distance))
         return results
 
+    def _propose(self, scope: DirectScope, source: Source, query: Query) -> Nearest[Record] | None:
+        """Return the nearest of what an index proposes, or None where all that is asked for must be compared."""
+        index = self._index(scope, source)
+        if index is None:
+            return None
+        if query.matching is not None:
+            matching = sum(scope.raw_count(source.kind, *part) for part in query.matching)
+            if matching < self._index_from:
+                return None
+        wanted = max(2 * query.limit, _PROPOSALS_LEAST)
+        while wanted <= _PROPOSALS_MOST:
+            with index.lock:
+                index.follow(self._backend, scope.space)
+                if wanted >= len(index):
+                    break
+                keys = index.nearest(query.vector, wanted)
+            if query.accept is not None:
+                records = scope.read(source.kind, keys)
+                keys = [one.key for one in records if one is not None and query.accept(one)]
+            found = _read(scope, source, query, keys) if len(keys) >= query.limit else []
+            if len(found) >= query.limit:
+                nearest: Nearest[Record] = Nearest(source.metric, query.vector, query.limit)
+                _offer(nearest, source, found)
+                return nearest
+            wanted *= 4
+        return None
 
-def vector_of(record: Record, query: Query) -> bytes:
-    """Return the packed vector of a record that was read with its blobs; CorruptionError if it is not as it must be."""
-    for name, data in record.blobs or ():
-        if name == VECTOR_BLOB and len(data) == len(query.vector):
-            return data
-    raise CorruptionError(f"the vector of record {record.key.hex()} is missing or of another dimension")
+    def _index(self, scope: DirectScope, source: Source) -> CollectionIndex | None:
+        """Return the index of a collection; None if it is not worth one, or if another thread is making it."""
+        key = scope.space, source.collection
+        index = self._indexes.get(key)
+        is_known = index is not None and index.is_ready and index.source.id == source.id
+        count = len(index) if index and is_known else scope.raw_count(source.kind, *source.counting)
+        if count < self._index_from or not graph.is_available():
+            return None
+        with self._lock:
+            index = self._indexes.get(key)
+            if index is None or index.source.id != source.id:
+                index = self._indexes[key] = CollectionIndex(source, self._file(*key))
+        return None if not index.is_ready and index.lock.locked() else index
+
+    def _file(self, space: str, collection: bytes) -> IndexFile | None:
+        """Return where an index is kept: in the folder of the store, or in one beside its file; None: nowhere."""
+        path = self._backend.stats().get("path")
+        if path is None:
+            return None
+        place = Path(path)
+        folder = place / "vectors" if place.is_dir() else place.with_name(place.name + ".vectors")
+        return IndexFile(folder, space, collection, writable=self._keep)
+
+    def forget(self, space: str, collection: bytes) -> None:
+        """Remove the index of a collection that was dropped."""
+        with self._lock:
+            self._indexes.pop((space, collection), None)
+        file = self._file(space, collection)
+        if file is not None:
+            file.remove()
+
+    def close(self) -> None:
+        """Write the indexes that have changed much, and let go of them."""
+        if process.this_process() != self._process:
+            return  # what a forked child has is its parent's
+        with self._lock:
+            indexes, self._indexes = list(self._indexes.values()), {}
+        for index in indexes:
+            with index.lock:
+                index.write(WRITTEN_AFTER)
 
 
-def _records(scope: Scope, query: Query) -> Iterator[Record]:
-    """Iterate over what the query accepts, with vectors; those of what it does not accept are not read."""
+def _offer(nearest: Nearest[Record], source: Source, records: Sequence[Record]) -> None:
+    vectors = [vector_of(record, source.dimension) for record in records]
+    nearest.offer(vectors, [(record.key, record) for record in records])
+
+
+def _all(scope: Scope, source: Source, query: Query) -> Iterator[Record]:
+    """Iterate over all that the query accepts, with vectors; those of what it does not accept are not read."""
+    whole: Range = (None, source.low, source.high)
     if query.accept is None:
-        yield from (record for _, record in scope.scan(query.kind, *query.members, want="blobs"))
+        yield from (record for _, record in scope.scan(source.kind, *whole, want="blobs"))
         return
-    for part in [query.members] if query.matching is None else query.matching:
-        chosen = (record.key for _, record in scope.scan(query.kind, *part) if query.accept(record))
+    for part in [whole] if query.matching is None else query.matching:
+        chosen = (record.key for _, record in scope.scan(source.kind, *part) if query.accept(record))
         while keys := list(islice(chosen, _PAGE)):
-            for record in scope.read(query.kind, keys, "blobs"):
-                if record is not None and query.accept(record):  # it may have been changed since
-                    yield record
+            yield from _read(scope, source, query, keys)
+
+
+def _read(scope: Scope, source: Source, query: Query, keys: Sequence[bytes]) -> list[Record]:
+    """Read records that were accepted, with their vectors; they may have been changed since."""
+    records = scope.read(source.kind, keys, "blobs")
+    return [record for record in records if record is not None and (not query.accept or query.accept(record))]
