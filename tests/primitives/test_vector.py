@@ -13,6 +13,7 @@ import holdfast
 from holdfast import ConflictError, InvalidInputError, NewVector, NotFoundError
 from holdfast.primitives import vector as kind
 from holdfast.primitives import vectors as face
+from holdfast.search.where import Where
 
 
 @pytest.fixture
@@ -438,3 +439,31 @@ def _has_all(metadata, wanted):
         name in metadata and type(metadata[name]) is type(value) and metadata[name] == value
         for name, value in wanted.items()
     )
+
+
+times = st.datetimes(timezones=st.just(UTC))
+ordered = st.one_of(
+    st.integers(-3, 3),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text("a\0é", max_size=2),
+    st.sampled_from(["a" * 470, "a" * 478, "a" * 600, "a" * 600 + "b"]),
+    st.sampled_from([True, False, None]),
+    times,
+)
+
+
+@given(stored=st.lists(ordered, max_size=8), data=st.data())
+def test_an_index_leads_to_all_that_is_in_a_range(stored, data):
+    same = [one for one in stored if one.__class__ not in (bool, type(None))] or [0]
+    sample = data.draw(st.sampled_from(same))
+    like = [one for one in same if isinstance(one, int | float) == isinstance(sample, int | float)]
+    like = [one for one in like if isinstance(one, str) == isinstance(sample, str)]
+    names = data.draw(st.lists(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), min_size=1, unique=True))
+    wanted = {"f": {name: data.draw(st.sampled_from(like)) for name in names}}
+    with holdfast.open("memory:") as store:
+        vectors = store.vectors
+        vectors.create_collection("notes", dimension=1, metric="dot")
+        vectors.insert_many("notes", [NewVector(f"{n}", [n], {"f": one}) for n, one in enumerate(stored)])
+        expected = [f"{n}" for n, one in enumerate(stored) if Where(wanted).matches({"f": one})]
+        assert sorted(ids(hit.record for hit in vectors.search("notes", [1], where=wanted))) == expected

@@ -279,6 +279,28 @@ def test_a_graph_of_which_most_was_replaced_is_made_anew(indexed, added, monkeyp
     assert added() == 400 + 600 and recall(indexed) >= 0.95
 
 
+def test_what_is_written_while_an_index_is_made_is_taken_in_once(indexed, monkeypatch):
+    fill(indexed, 600)
+    take_in, overtaken = index.CollectionIndex._take_in, []
+
+    def overtake(self, view, keys):
+        if not overtaken:
+            overtaken.append(indexed.vectors.put("notes", keys[7].decode()[-7:-2], QUERIES[0]))
+        take_in(self, view, keys)
+
+    monkeypatch.setattr(index.CollectionIndex, "_take_in", overtake)
+    assert ids(indexed.vectors.search("notes", QUERIES[0], limit=1)) == ["00007"] == [overtaken[0].id]
+    known = indexed._vector_search._indexes["project", b"0notes\0\1"]
+    assert len(known) == 600 == known._next_label
+
+
+def test_more_proposals_than_are_worth_it_are_not_asked_for(indexed, monkeypatch):
+    fill(indexed, 600)
+    monkeypatch.setattr(search, "_PROPOSALS_MOST", 100)
+    assert indexed.vectors.search("notes", QUERIES[0], limit=51).exact
+    assert not indexed.vectors.search("notes", QUERIES[0], limit=50).exact
+
+
 def test_spaces_and_collections_never_mix(indexed, url):
     fill(indexed, 600)
     fill(indexed, 600, name="notes2")
@@ -445,6 +467,15 @@ def test_a_damaged_index_is_made_anew(path, added, caplog, which, harm):
     assert "made anew" in caplog.text or (harm is None and which == 0)
     with opened(path) as store:
         assert recall(store) >= 0.95 and not store.vectors.search("notes", QUERIES[0]).exact
+
+
+def test_an_index_of_a_newer_version_is_made_anew(path, added, caplog, monkeypatch):
+    made(path, 600)
+    added()
+    monkeypatch.setattr(index_file, "_VERSION", 0)
+    with caplog.at_level(logging.WARNING, "holdfast"), opened(path) as store:
+        assert recall(store) >= 0.95 and added() == 600
+    assert "not what was written" in caplog.text
 
 
 def test_a_graph_that_usearch_refuses_is_made_anew(path, added, caplog, monkeypatch):

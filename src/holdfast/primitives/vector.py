@@ -27,7 +27,7 @@ from holdfast.entry_types import (
     VECTOR_INSERT,
     VECTOR_UPDATE,
 )
-from holdfast.keys import TERM_BYTES_MAX, TERMS_MAX, decode_key, encode_key, key_range_prefix, term_value
+from holdfast.keys import TERM_BYTES_MAX, TERMS_MAX, Part, decode_key, encode_key, key_range_prefix, term_value
 from holdfast.model import Blobs, Header, Record, Term, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, delete_entry, own_key, write
 from holdfast.search.index import VECTOR_BLOB, Source
@@ -38,6 +38,10 @@ KIND = PRIMITIVE_IDS["vector"]
 COLLECTIONS, DROPPED, MEMBERS, FIELDS, UNINDEXED = range(1, 6)
 FIELDS_MAX = TERMS_MAX - 2
 """How many fields of one vector are indexed; one with more is looked at whenever a filter is given."""
+_ORDERED_BYTES = TERM_BYTES_MAX - 32
+"""How much of a term keeps its order, however long the value is: what follows may be a digest."""
+_PREFIX_BYTES_MAX = TERM_BYTES_MAX // 2
+"""A field with a longer name is not indexed, so that there is room for its values."""
 _ID = encode_key("")[:1]
 """What the key of a vector has behind that of its collection: the tag of a text."""
 
@@ -137,7 +141,7 @@ def terms_of(collection: bytes, metadata: dict[str, Any]) -> tuple[Term, ...]:
     """Return the index terms of a vector: its collection, and each value of its metadata that an index can hold."""
     fields = [(name, value) for name, value in metadata.items() if type(value) not in (list, dict)]
     prefixes = [_field_prefix(collection, name) for name, _ in fields]
-    if len(fields) > FIELDS_MAX or any(len(prefix) > TERM_BYTES_MAX // 2 for prefix in prefixes):
+    if len(fields) > FIELDS_MAX or any(len(prefix) > _PREFIX_BYTES_MAX for prefix in prefixes):
         return ((MEMBERS, collection), (UNINDEXED, collection))
     values = [term_value(prefix + encode_key(value)) for prefix, (_, value) in zip(prefixes, fields, strict=True)]
     return ((MEMBERS, collection), *((FIELDS, value) for value in values))
@@ -149,17 +153,26 @@ def _field_prefix(collection: bytes, name: str) -> bytes:
 
 def ranges_of(collection: bytes, condition: Condition) -> list[Range] | None:
     """Return the index ranges that hold all that can fulfil a condition, or None if no index can tell."""
+    values = condition.values
+    if values is not None and any(type(value) in (list, dict) for value in values):
+        return None
     prefix = _field_prefix(collection, condition.field)
-    if len(prefix) > TERM_BYTES_MAX // 2:
-        return [(UNINDEXED, *key_range_prefix(collection))]
     ranges: list[Range] = [(UNINDEXED, *key_range_prefix(collection))]
-    if condition.values is None:
-        return [*ranges, (FIELDS, *key_range_prefix(prefix))]
-    for value in condition.values:
-        if type(value) in (list, dict):
-            return None
-        ranges.append((FIELDS, *key_range_prefix(term_value(prefix + encode_key(value)))))
-    return list(dict.fromkeys(ranges))
+    if len(prefix) > _PREFIX_BYTES_MAX:
+        return ranges
+    if values is None:
+        return [*ranges, *(_span(prefix, least, greatest) for least, greatest in condition.spans())]
+    ends = [key_range_prefix(term_value(prefix + encode_key(value))) for value in values]
+    return [*ranges, *dict.fromkeys((FIELDS, low, high) for low, high in ends)]
+
+
+def _span(prefix: bytes, least: Part, greatest: Part) -> Range:
+    """Return the range of a field's values of one type; ``greatest`` None: to the end of the type."""
+    low, type_end = prefix + encode_key(least), key_range_prefix(prefix + encode_key(least)[:1])[1]
+    high = type_end if greatest is None else key_range_prefix(prefix + encode_key(greatest))[1]
+    if len(low) > _ORDERED_BYTES:
+        low = low[:_ORDERED_BYTES]
+    return FIELDS, low, high if len(high) <= _ORDERED_BYTES else type_end
 
 
 def accepting(where: Where) -> Any:

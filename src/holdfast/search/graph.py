@@ -17,7 +17,7 @@ _METRICS = {"cosine": "cos", "dot": "ip", "euclidean": "l2sq"}
 _NEIGHBOURS = 16
 _LOOKED_AT_ADDING = 128
 _LOOKED_AT_LEAST = 256
-"""How many candidates a search keeps while it walks; more find more, and take longer. 256: see docs/decisions."""
+"""How many candidates a search keeps while it walks; more find more, and take longer. """
 
 
 @cache
@@ -50,9 +50,6 @@ class Graph:
             expansion_add=_LOOKED_AT_ADDING,
             expansion_search=_LOOKED_AT_LEAST,
         )
-
-    def __len__(self) -> int:
-        return len(self._graph)
 
     def add(self, labels: Sequence[int], vectors: Sequence[bytes]) -> None:
         """Add vectors under labels that are new; several threads help, so the graph may differ from time to time."""

@@ -11,13 +11,16 @@ type is not in the range. A dict whose keys begin with "$" is taken for operator
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from holdfast.codec import INT_MAX, INT_MIN
 from holdfast.errors import InvalidInputError
 from holdfast.inputs import check_metadata
 
@@ -28,6 +31,8 @@ RANGES: dict[str, Callable[[Any, Any], bool]] = {
     "$lte": operator.le,
 }
 _ORDERED = (int | float, str, datetime)
+_TIME_FIRST = datetime.min.replace(tzinfo=UTC)
+_FLOAT_MAX = sys.float_info.max
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -47,6 +52,24 @@ class Condition(msgspec.Struct, frozen=True):
         return _order_of(found) == _order_of(self.bounds[0][1]) and all(
             RANGES[name](found, value) for name, value in self.bounds
         )
+
+    def spans(self) -> list[tuple[Any, Any]]:
+        """Return (least, greatest) of one type each, between which everything lies that is within the bounds.
+
+        A greatest of None stands for "to the end of this type". A span may hold more than the bounds allow.
+        """
+        least = max((value for name, value in self.bounds if name in ("$gt", "$gte")), default=None)
+        greatest = min((value for name, value in self.bounds if name in ("$lt", "$lte")), default=None)
+        sample = self.bounds[0][1]
+        if isinstance(sample, str):
+            return [("" if least is None else least, greatest)]
+        if isinstance(sample, datetime):
+            return [(_TIME_FIRST if least is None else least, greatest)]
+        floor = INT_MIN if least is None else min(max(math.floor(least), INT_MIN), INT_MAX)
+        ceiling = INT_MAX if greatest is None else min(max(math.ceil(greatest), INT_MIN), INT_MAX)
+        below = -_FLOAT_MAX if least is None else max(math.nextafter(least, -math.inf), -_FLOAT_MAX)
+        above = None if greatest is None else min(math.nextafter(greatest, math.inf), _FLOAT_MAX)
+        return [(floor, ceiling), (below, above)]
 
 
 class Where:
