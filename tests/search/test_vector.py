@@ -264,8 +264,72 @@ def test_a_collection_that_shrinks_is_compared_whole(indexed):
     assert not indexed.vectors.search("notes", QUERIES[0]).exact
     for n in range(200):
         indexed.vectors.delete("notes", f"{n:05}")
+    assert not indexed.vectors.search("notes", QUERIES[0]).exact  # a little less is no reason
+    for n in range(200, 360):
+        indexed.vectors.delete("notes", f"{n:05}")
     assert not indexed.vectors.search("notes", QUERIES[0]).exact
-    assert indexed.vectors.search("notes", QUERIES[0]).exact
+    hits = indexed.vectors.search("notes", QUERIES[0])
+    assert hits.exact and hits == indexed.vectors.search("notes", QUERIES[0], exact=True)
+
+
+@pytest.mark.parametrize("count", [400, 600])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("metric", nearest.METRICS)
+def test_very_small_and_very_great_numbers(count, scale, metric):
+    if metric != "cosine" and (scale > 1 or count > 500):
+        return  # no room for products in float32: a graph is of no use there
+    with opened("memory:") as store:
+        store.vectors.create_collection("notes", dimension=DIMENSION, metric=metric)
+        store.vectors.insert_many("notes", [NewVector(f"{n}", VECTORS[n] * np.float32(scale)) for n in range(count)])
+        for query in QUERIES * np.float32(scale):
+            hits = store.vectors.search("notes", query)
+            assert hits == store.vectors.search("notes", query, exact=True)
+            assert hits.exact is (count < 500)
+
+
+# A small collection in memory
+
+
+@pytest.mark.parametrize("metric", nearest.METRICS)
+def test_a_flat_index_is_exact_and_follows_every_change(indexed, metric, added, monkeypatch):
+    compared = []
+    offer = search._offer
+    monkeypatch.setattr(
+        search, "_offer", lambda near, source, page: compared.append(len(page)) or offer(near, source, page)
+    )
+    fill(indexed, 400, metric=metric)
+    for step in range(4):
+        for query in QUERIES[:5]:
+            for where in (None, {"third": True}, {"third": {"$in": [True, False]}, "n": {"$gt": 20}}):
+                hits = indexed.vectors.search("notes", query, where=where)
+                assert hits == indexed.vectors.search("notes", query, where=where, exact=True) and hits.exact
+        indexed.vectors.put_many(
+            "notes", [NewVector(f"{step * 7:05}", QUERIES[step]), NewVector(f"x{step}", VECTORS[step])]
+        )
+        indexed.vectors.delete("notes", f"{step * 50:05}")
+    compared.clear()
+    indexed.vectors.search("notes", QUERIES[0])
+    assert sum(compared) < 100 and added() == 0
+
+
+def test_a_flat_index_keeps_ties_and_great_numbers_in_order(indexed):
+    for metric in nearest.METRICS:
+        indexed.vectors.create_collection(metric, dimension=2, metric=metric)
+        same = [NewVector(f"{n:03}", [1, 1]) for n in range(200)]
+        far = [NewVector(f"far{n:03}", [3e38, -1e38]) for n in range(100)]
+        indexed.vectors.insert_many(metric, same + far)
+        for query in ([1, 1], [3e38, 3e38], [-3e38, 1]):
+            hits = indexed.vectors.search(metric, query)
+            assert hits == indexed.vectors.search(metric, query, exact=True) and hits.exact
+
+
+def test_only_so_many_indexes_are_held(indexed, monkeypatch):
+    monkeypatch.setattr(search, "_INDEXES_MOST", 2)
+    for name in "abc":
+        fill(indexed, 100, name=name)
+        assert len(indexed.vectors.search(name, QUERIES[0])) == 10
+    indexed.vectors.search("b", QUERIES[0])
+    assert [key[1] for key in indexed._vector_search._indexes] == [b"0c\0\1", b"0b\0\1"]
 
 
 def test_a_graph_of_which_most_was_replaced_is_made_anew(indexed, added, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import inf
 from typing import Any
 
 from holdfast.errors import SerializationError
@@ -39,9 +40,12 @@ def is_available() -> bool:
 class Graph:
     """The graph of one collection."""
 
+    is_exact = False
+
     def __init__(self, dimension: int, metric: str) -> None:
         self._numpy, library = _library()
         self._dimension = dimension
+        self._metric = metric
         self._graph = library.Index(
             ndim=dimension,
             metric=_METRICS[metric],
@@ -54,20 +58,28 @@ class Graph:
     def add(self, labels: Sequence[int], vectors: Sequence[bytes]) -> None:
         """Add vectors under labels that are new; several threads help, so the graph may differ from time to time."""
         if labels:
-            matrix = self._numpy.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(labels), self._dimension)
-            self._graph.add(self._numpy.array(labels, dtype="uint64"), matrix)
+            self._graph.add(self._numpy.array(labels, dtype="uint64"), self._matrix(vectors))
 
     def remove(self, labels: Sequence[int]) -> None:
         """Remove what is there; its place is used again."""
         if labels:
             self._graph.remove(self._numpy.array(labels, dtype="uint64"))
 
-    def nearest(self, vector: bytes, count: int) -> list[int]:
-        """Return about the ``count`` labels nearest to a vector, the nearest first."""
+    def nearest(self, vector: bytes, count: int) -> tuple[list[int], float]:
+        """Return about the ``count`` labels nearest to a vector, and infinity: see ``Flat.nearest``."""
         self._graph.expansion_search = max(_LOOKED_AT_LEAST, 2 * count)
-        found = self._graph.search(self._numpy.frombuffer(vector, dtype="<f4"), count, threads=1)
+        found = self._graph.search(self._matrix([vector])[0], count, threads=1)
         labels: list[int] = found.keys.tolist()
-        return labels
+        return labels, inf
+
+    def _matrix(self, vectors: Sequence[bytes]) -> Any:
+        """Return vectors as rows; for cosine of length 1, as usearch computes in float32, which is soon too small."""
+        np = self._numpy
+        matrix = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), self._dimension)
+        if self._metric != "cosine":
+            return matrix
+        wide = matrix.astype(np.float64)
+        return (wide / np.linalg.norm(wide, axis=1)[:, None]).astype("<f4")
 
     def save(self) -> bytes:
         """Return the graph as bytes, in the format of usearch."""

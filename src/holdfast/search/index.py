@@ -1,9 +1,10 @@
-"""The index of one collection: a graph that follows the change feed, and is kept beside the store.
+"""The index of one collection: a graph, or its flat double, that follows the change feed.
 
-Derived, never the truth: it only proposes. It is made at the first search that needs it, caught up through the change
-feed at each one after that, and written from time to time and when the store is closed. What is read from disk is a
-beginning and no more: the time of the last write of each vector is compared with the header in the store, and what
-differs is taken in - however far behind, or of another history, the index is. One thread at a time, under ``lock``.
+Derived, never the truth: it only proposes. It is made at the first search that needs it, and caught up through the
+change feed at each one after that. A graph is written beside the store, from time to time and when the store is closed.
+What is read from disk is a beginning and no more: the time of the last write of each vector is compared with the header
+in the store, and what differs is taken in - however far behind, or of another history, the index is. One thread at a
+time, under ``lock``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from holdfast.backend import Backend, View
 from holdfast.errors import CorruptionError, SerializationError, StorageError
 from holdfast.model import Record
 from holdfast.search.feed import next_step
+from holdfast.search.flat import Flat
 from holdfast.search.graph import Graph
 from holdfast.search.index_file import IndexFile
 
@@ -60,15 +62,16 @@ def vector_of(record: Record, dimension: int) -> bytes:
 class CollectionIndex:
     """See the module."""
 
-    def __init__(self, source: Source, file: IndexFile | None) -> None:
+    def __init__(self, source: Source, make: type[Graph] | type[Flat], file: IndexFile | None = None) -> None:
         self.lock = threading.Lock()
+        self.make = make
         self.source = source
         self._file = file
         self._clear()
 
     def _clear(self) -> None:
         self.is_ready = False
-        self._graph = Graph(self.source.dimension, self.source.metric)
+        self._graph = self.make(self.source.dimension, self.source.metric)
         self._keys: dict[int, bytes] = {}
         self._known: dict[bytes, tuple[int, int]] = {}
         """key -> (label in the graph, time of its last write)"""
@@ -80,9 +83,10 @@ class CollectionIndex:
     def __len__(self) -> int:
         return len(self._known)
 
-    def nearest(self, vector: bytes, count: int) -> list[bytes]:
-        """Return about the ``count`` keys that are nearest to a vector."""
-        return [self._keys[label] for label in self._graph.nearest(vector, count)]
+    def nearest(self, vector: bytes, count: int) -> tuple[list[bytes], float]:
+        """Return about the ``count`` keys that are nearest to a vector, and how far that is complete."""
+        labels, reach = self._graph.nearest(vector, count)
+        return [self._keys[label] for label in labels], reach
 
     # Following the store
 
@@ -165,6 +169,7 @@ class CollectionIndex:
         """
         if self._file is None or not self.is_ready or self._unwritten < least:
             return
+        assert isinstance(self._graph, Graph)
         labels, times = zip(*self._known.values(), strict=True) if self._known else ((), ())
         try:
             self._file.write(
@@ -183,6 +188,7 @@ class CollectionIndex:
         found = None if self._file is None else self._file.read()
         if found is None or found[0].collection != self.source.id:
             return
+        assert isinstance(self._graph, Graph)
         state, graph = found
         try:
             self._graph.load(graph)

@@ -1,10 +1,10 @@
 """Vector search: what is nearest to a query in one collection, filters applied before the cut.
 
-A small collection is compared whole. In a large one (``index_from`` vectors and more, with the extra ``vector``) an
-index proposes, and as many proposals are looked at as it takes to fill the limit; where a filter leaves few, those are
-compared whole instead. Distances are always made of what is stored, records and vectors read together, so an index can
-miss a hit but never make one up. Knows no primitive: it is told where a collection lies, and which index ranges hold
-what a filter asks for. Thread-safe.
+With the extra ``vector`` an index proposes, and as many proposals are looked at as it takes to fill the limit. For a
+small collection it is flat and misses none; for a large one (``index_from`` vectors and more) it is a graph. Where a
+filter leaves few, or without the extra, all that is left is read and compared. Distances are always made of what is
+stored, records and vectors read together, so an index can miss a hit but never make one up. Knows no primitive: it is
+told where a collection lies, and which index ranges hold what a filter asks for. Thread-safe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from holdfast import process
 from holdfast.backend import Backend
 from holdfast.model import Record
 from holdfast.scope import DirectScope, Scope
-from holdfast.search import graph
+from holdfast.search import flat, graph
+from holdfast.search.flat import Flat
+from holdfast.search.graph import Graph
 from holdfast.search.index import WRITTEN_AFTER, CollectionIndex, Source, vector_of
 from holdfast.search.index_file import IndexFile
 from holdfast.search.nearest import Nearest, score_of
@@ -29,10 +31,12 @@ from holdfast.search.nearest import Nearest, score_of
 T = TypeVar("T")
 
 INDEX_FROM = 5000
-"""How many vectors a collection has when an index begins to be faster than comparing all of them."""
+"""How many vectors a collection has when a graph begins to be worth its making."""
 _PAGE = 500
 _PROPOSALS_LEAST = 64
 _PROPOSALS_MOST = 8192
+_INDEXES_MOST = 64
+"""How many indexes are held in memory: those that were searched last."""
 
 Range = tuple[int | None, bytes, bytes]
 """(index or None for the keys, low, high): a part of a kind's records."""
@@ -85,8 +89,9 @@ class VectorSearch:
     ) -> VectorResults[T]:
         """Return the nearest ``limit`` records that the query accepts."""
         results: VectorResults[T] = VectorResults()
-        nearest = None if query.exact else self._propose(scope, source, query)
-        results.exact = nearest is None
+        index = None if query.exact else self._index(scope, source)
+        nearest = None if index is None else self._propose(index, scope, query)
+        results.exact = nearest is None or index is None or index.make.is_exact
         if nearest is None:
             nearest = Nearest(source.metric, query.vector, query.limit)
             found = _all(scope, source, query)
@@ -98,14 +103,12 @@ class VectorSearch:
                 results.append(VectorHit(to_record(record), score, distance))
         return results
 
-    def _propose(self, scope: DirectScope, source: Source, query: Query) -> Nearest[Record] | None:
+    def _propose(self, index: CollectionIndex, scope: DirectScope, query: Query) -> Nearest[Record] | None:
         """Return the nearest of what an index proposes, or None where all that is asked for must be compared."""
-        index = self._index(scope, source)
-        if index is None:
-            return None
+        source = index.source
         if query.matching is not None:
             matching = sum(scope.raw_count(source.kind, *part) for part in query.matching)
-            if matching < self._index_from:
+            if matching < (_PAGE if index.make.is_exact else self._index_from):
                 return None
         wanted = max(2 * query.limit, _PROPOSALS_LEAST)
         while wanted <= _PROPOSALS_MOST:
@@ -113,30 +116,37 @@ class VectorSearch:
                 index.follow(self._backend, scope.space)
                 if wanted >= len(index):
                     break
-                keys = index.nearest(query.vector, wanted)
+                keys, reach = index.nearest(query.vector, wanted)
             if query.accept is not None:
                 records = scope.read(source.kind, keys)
                 keys = [one.key for one in records if one is not None and query.accept(one)]
-            found = _read(scope, source, query, keys) if len(keys) >= query.limit else []
-            if len(found) >= query.limit:
+            if len(keys) >= query.limit:
                 nearest: Nearest[Record] = Nearest(source.metric, query.vector, query.limit)
-                _offer(nearest, source, found)
-                return nearest
+                _offer(nearest, source, _read(scope, source, query, keys))
+                if len(nearest.best) == query.limit and nearest.best[-1][0] <= reach:
+                    return nearest
             wanted *= 4
         return None
 
     def _index(self, scope: DirectScope, source: Source) -> CollectionIndex | None:
-        """Return the index of a collection; None if it is not worth one, or if another thread is making it."""
+        """Return the index of a collection; None if there is none for it, or if another thread is making it."""
         key = scope.space, source.collection
         index = self._indexes.get(key)
         is_known = index is not None and index.is_ready and index.source.id == source.id
         count = len(index) if index and is_known else scope.raw_count(source.kind, *source.counting)
-        if count < self._index_from or not graph.is_available():
+        has_graph = index is not None and is_known and index.make is Graph
+        make: type[Graph] | type[Flat] = Flat
+        if count >= (self._index_from // 2 if has_graph else self._index_from):
+            make = Graph
+        if count <= _PROPOSALS_LEAST or not (graph if make is Graph else flat).is_available():
             return None
         with self._lock:
-            index = self._indexes.get(key)
-            if index is None or index.source.id != source.id:
-                index = self._indexes[key] = CollectionIndex(source, self._file(*key))
+            index = self._indexes.pop(key, None)
+            if index is None or index.source.id != source.id or index.make is not make:
+                index = CollectionIndex(source, make, self._file(*key) if make is Graph else None)
+            self._indexes[key] = index  # as the last
+            left = [self._indexes.pop(next(iter(self._indexes))) for _ in range(len(self._indexes) - _INDEXES_MOST)]
+        _let_go(left)
         return None if not index.is_ready and index.lock.locked() else index
 
     def _file(self, space: str, collection: bytes) -> IndexFile | None:
@@ -162,9 +172,13 @@ class VectorSearch:
             return  # what a forked child has is its parent's
         with self._lock:
             indexes, self._indexes = list(self._indexes.values()), {}
-        for index in indexes:
-            with index.lock:
-                index.write(WRITTEN_AFTER)
+        _let_go(indexes)
+
+
+def _let_go(indexes: Sequence[CollectionIndex]) -> None:
+    for index in indexes:
+        with index.lock:
+            index.write(WRITTEN_AFTER)
 
 
 def _offer(nearest: Nearest[Record], source: Source, records: Sequence[Record]) -> None:
