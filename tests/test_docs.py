@@ -13,6 +13,8 @@ import pytest
 
 from holdfast import codec, entry_types, keys
 from holdfast.cli import root as cli
+from holdfast.primitives import vector
+from holdfast.search import index_file
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,7 +55,7 @@ def test_the_reference_is_what_the_docstrings_say():
     assert done.returncode == 0, "run make reference"
 
 
-@pytest.mark.parametrize("module", [keys, codec, entry_types], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [keys, codec, entry_types, vector, index_file], ids=lambda module: module.__name__)
 def test_the_format_page_has_the_layouts_of_the_docstrings(module):
     tables = re.findall(r"(?:^    .*\n)+", inspect.cleandoc(module.__doc__) + "\n", re.MULTILINE)
     assert tables

@@ -467,3 +467,66 @@ def test_an_index_leads_to_all_that_is_in_a_range(stored, data):
         vectors.insert_many("notes", [NewVector(f"{n}", [n], {"f": one}) for n, one in enumerate(stored)])
         expected = [f"{n}" for n, one in enumerate(stored) if Where(wanted).matches({"f": one})]
         assert sorted(ids(hit.record for hit in vectors.search("notes", [1], where=wanted))) == expected
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from(["put", "update", "metadata", "delete"]), st.sampled_from("abc"), st.integers(1, 9)),
+    max_size=6,
+)
+
+
+@given(groups=st.lists(st.tuples(changes, st.booleans(), st.booleans()), max_size=5))
+def test_it_is_a_dict_of_vectors(groups):
+    """Each group of changes is a transaction, which may be dropped, or single commits."""
+    model: dict[str, tuple[int, int]] = {}
+    with holdfast.open("memory:") as store:
+        store.vectors.create_collection("notes", dimension=1, metric="euclidean")
+        for group, together, dropped in groups:
+            after = dict(model)
+            try:
+                if together:
+                    with store.transaction() as tx:
+                        _apply(tx.vectors, group, after)
+                        _compare(tx.vectors, after)
+                        if dropped:
+                            raise _DroppedError
+                else:
+                    _apply(store.vectors, group, after)
+                model = after
+            except _DroppedError:
+                pass
+            _compare(store.vectors, model)
+            hits = store.vectors.search("notes", [5], limit=9)
+            assert ids(hit.record for hit in hits) == sorted(model, key=lambda id: (abs(model[id][0] - 5), id))
+
+
+class _DroppedError(Exception):
+    pass
+
+
+def _apply(vectors, group, model):
+    for what, id, number in group:
+        if what == "put":
+            vectors.put("notes", id, [number], metadata={"n": number})
+            model[id] = number, number
+        elif what == "delete":
+            assert vectors.delete("notes", id) == (model.pop(id, None) is not None)
+        elif id not in model:
+            with pytest.raises(NotFoundError):
+                vectors.update("notes", id, metadata={})
+        elif what == "update":
+            vectors.update("notes", id, vector=[number])
+            model[id] = number, model[id][1]
+        else:
+            vectors.update("notes", id, metadata={"n": number})
+            model[id] = model[id][0], number
+
+
+def _compare(vectors, model):
+    found = {one.id: (one.vector[0], one.metadata["n"]) for one in vectors.list("notes", vectors=True)}
+    assert found == model and vectors.count("notes") == len(model)
+    assert ids(vectors.list("notes")) == sorted(model)
+    for id in "abc":
+        one = vectors.get("notes", id)
+        assert (one and (one.vector[0], one.metadata["n"])) == model.get(id)
+        assert vectors.exists("notes", id) == (id in model)

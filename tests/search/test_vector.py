@@ -231,23 +231,32 @@ def test_an_index_finds_what_comparing_all_finds(indexed, metric):
     assert shown(hits) == sorted(shown(hits), key=lambda one: (one[1], one[0]))
 
 
+def alike(found, expected):
+    """A graph may miss one."""
+    return len(found) == len(expected) and len({*found} & {*expected}) >= len(expected) - 1
+
+
 def test_an_index_follows_every_change(indexed, later):
     fill(indexed)
     vectors, query = indexed.vectors, QUERIES[0]
-    first = ids(vectors.search("notes", query))
+    first = ids(vectors.search("notes", query, limit=11, exact=True))
+    assert alike(ids(vectors.search("notes", query, limit=11)), first)
     vectors.put("notes", "new", query)
-    assert ids(vectors.search("notes", query)) == ["new", *first[:9]]
+    found = ids(vectors.search("notes", query))
+    assert found[0] == "new" and alike(found, ["new", *first[:9]])
     vectors.update("notes", "new", vector=-query)
-    assert ids(vectors.search("notes", query)) == first
+    assert alike(ids(vectors.search("notes", query)), first[:10])
     vectors.update("notes", "new", metadata={"k": 1})
     vectors.delete("notes", first[0])
-    assert ids(vectors.search("notes", query, limit=9)) == first[1:]
+    found = ids(vectors.search("notes", query))
+    assert first[0] not in found and alike(found, first[1:])
     vectors.put("notes", "brief", query, ttl=5)
     indexed.kv.put("other", 1)
     assert ids(vectors.search("notes", query, limit=1)) == ["brief"]
     later(6)
-    assert not vectors.search("notes", query, limit=9).exact
-    assert ids(vectors.search("notes", query, limit=9)) == first[1:]
+    assert not vectors.search("notes", query).exact
+    found = ids(vectors.search("notes", query))
+    assert "brief" not in found and alike(found, first[1:])
     vectors.drop_collection("notes")
     with pytest.raises(holdfast.NotFoundError):
         vectors.search("notes", query)
@@ -282,8 +291,8 @@ def test_very_small_and_very_great_numbers(count, scale, metric):
         store.vectors.create_collection("notes", dimension=DIMENSION, metric=metric)
         store.vectors.insert_many("notes", [NewVector(f"{n}", VECTORS[n] * np.float32(scale)) for n in range(count)])
         for query in QUERIES * np.float32(scale):
-            hits = store.vectors.search("notes", query)
-            assert hits == store.vectors.search("notes", query, exact=True)
+            hits, exact = (store.vectors.search("notes", query, exact=one) for one in (False, True))
+            assert hits == exact if count < 500 else alike(ids(hits), ids(exact))
             assert hits.exact is (count < 500)
 
 
@@ -601,7 +610,7 @@ def test_dropping_a_collection_removes_its_index(path):
 
 def test_a_reader_writes_nothing(path, added):
     with opened(path, index_from=100_000) as store:
-        fill(store, 600)
+        fill(store, 1200)
     with opened(path, read_only=True) as reader:
         assert recall(reader) >= 0.95
     assert not folder_of(path).exists()
