@@ -642,14 +642,14 @@ class AsyncVectors(AsyncFace[Vectors]):
 
         See ``Vectors.insert_many``.
         """
-        return await self._submit(self._face.insert_many, collection, vectors)
+        return await self._hop(self._face.insert_many, collection, vectors)
 
     async def put_many(self, collection: str, vectors: Iterable[NewVector]) -> list[VectorRecord]:
         """Create or replace many vectors in one commit, in order.
 
         See ``Vectors.put_many``.
         """
-        return await self._submit(self._face.put_many, collection, vectors)
+        return await self._hop(self._face.put_many, collection, vectors)
 
     async def update(
         self,

@@ -377,8 +377,10 @@ class Store:
 
     def close(self) -> None:
         """Flush and release everything; idempotent."""
-        self._vector_search.close()
-        self._backend.close()
+        try:
+            self._vector_search.close()
+        finally:
+            self._backend.close()
 
     def __enter__(self) -> Store:
         return self

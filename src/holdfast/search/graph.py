@@ -82,8 +82,11 @@ class Graph:
         return (wide / np.linalg.norm(wide, axis=1)[:, None]).astype("<f4")
 
     def save(self) -> bytes:
-        """Return the graph as bytes, in the format of usearch."""
-        return bytes(self._graph.save())
+        """Return the graph as bytes, in the format of usearch; SerializationError."""
+        try:
+            return bytes(self._graph.save())
+        except Exception as error:  # usearch has no error of its own
+            raise SerializationError(f"usearch cannot write the graph: {error}") from error
 
     def load(self, data: bytes) -> None:
         """Become the graph that was saved; SerializationError if usearch does not take it (make a new graph then)."""

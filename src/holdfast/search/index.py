@@ -179,7 +179,7 @@ class CollectionIndex:
                 labels=array("Q", labels).tobytes(),
                 times=array("q", times).tobytes(),
             )
-        except StorageError as error:
+        except (StorageError, SerializationError) as error:
             _log.warning("a vector index could not be written: %s", error)
         self._unwritten = 0  # after an error, too: not again at the next search
 

@@ -55,7 +55,7 @@ class Nearest(Generic[T]):
         self._metric = metric
         self._query = unpack(query).tolist()
         self._packed = query
-        self._length = sqrt(fsum(map(mul, self._query, self._query)))
+        self._square = fsum(map(mul, self._query, self._query))
         self._limit = limit
         self.best: list[tuple[float, bytes, T]] = []
         """(distance, key, item), the nearest first."""
@@ -76,8 +76,8 @@ class Nearest(Generic[T]):
         product = fsum(map(mul, numbers, self._query))
         if self._metric == "dot":
             return -product
-        length = sqrt(fsum(map(mul, numbers, numbers)))
-        return min(max(1 - product / (length * self._length), 0.0), 2.0)
+        lengths = sqrt(fsum(map(mul, numbers, numbers)) * self._square)  # exactly the product, for equal vectors
+        return min(max(1 - product / lengths, 0.0), 2.0)
 
     def _promising(self, vectors: Sequence[bytes]) -> Sequence[int]:
         """Return the places of those that may be among the nearest: all, unless numpy can tell."""
@@ -92,7 +92,7 @@ class Nearest(Generic[T]):
             margin = about * _MARGIN
         else:
             about = -(matrix @ query)
-            lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * self._length
+            lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix) * self._square)
             margin = lengths * _MARGIN
             if self._metric == "cosine":
                 about, margin = 1 + about / lengths, np.full(len(vectors), _MARGIN)

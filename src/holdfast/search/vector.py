@@ -23,6 +23,7 @@ from holdfast.model import Record
 from holdfast.scope import DirectScope, Scope
 from holdfast.search import flat, graph
 from holdfast.search.flat import Flat
+from holdfast.search.float32 import unpack
 from holdfast.search.graph import Graph
 from holdfast.search.index import WRITTEN_AFTER, CollectionIndex, Source, vector_of
 from holdfast.search.index_file import IndexFile
@@ -122,9 +123,12 @@ class VectorSearch:
                 keys = [one.key for one in records if one is not None and query.accept(one)]
             if len(keys) >= query.limit:
                 nearest: Nearest[Record] = Nearest(source.metric, query.vector, query.limit)
-                _offer(nearest, source, _read(scope, source, query, keys))
+                found = _read(scope, source, query, keys)
+                _offer(nearest, source, found)
                 if len(nearest.best) == query.limit and nearest.best[-1][0] <= reach:
-                    return nearest
+                    last = unpack(vector_of(found[-1], source.dimension))
+                    if index.make.is_exact or nearest.best[-1][0] < nearest.distance(last):
+                        return nearest  # else what is equally near may go on behind what the graph proposed
             wanted *= 4
         return None
 
