@@ -27,7 +27,7 @@ WRITES = {
     "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
-COMPUTES = {("Vectors", "search")}
+COMPUTES = {("Vectors", "search"), ("Vectors", "refresh_search")}
 """What would hold the event loop up even where nothing waits for a disk."""
 HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
 

@@ -200,7 +200,7 @@ class AsyncStore:
         return await self._worker.hop(self._store.verify)
 
     async def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
-        """Catch the text index of a space up now; ``progress`` is called in a thread."""
+        """Catch the indexes of a space up now; ``progress`` is called in a thread."""
         await self._worker.hop(self._store.refresh_search, space, progress)
 
     async def flush(self) -> None:

@@ -744,6 +744,13 @@ class AsyncVectors(AsyncFace[Vectors]):
             exact=exact,
         )
 
+    async def refresh_search(self, collection: str) -> None:
+        """Make the index of a collection, or catch it up, so that the next search need not; errors as for ``search``.
+
+        See ``Vectors.refresh_search``.
+        """
+        return await self._leave(self._face.refresh_search, collection)
+
     async def list(
         self,
         collection: str,

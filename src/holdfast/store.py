@@ -366,10 +366,24 @@ class Store:
         return faults
 
     def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
-        """Catch the text index of a space up now, so that the next search need not."""
+        """Catch the indexes of a space up now, text and vectors, so that the next search need not.
+
+        ``progress`` is called with the number of texts that were taken in.
+        """
         for primitive in self._registry:
             if primitive.searchable:
                 self._search.catch_up(space, primitive, progress)
+        vectors, after = self.space(space).vectors, None
+        while True:
+            page = vectors.collections(after=after)
+            for collection in page:
+                try:
+                    vectors.refresh_search(collection.name)
+                except NotFoundError:
+                    continue  # it was dropped meanwhile
+            after = page.cursor
+            if after is None:
+                break
 
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""

@@ -297,6 +297,21 @@ def test_very_small_and_very_great_numbers(count, scale, metric):
             assert hits.exact is (count < 500)
 
 
+def test_an_index_is_made_beforehand(store, added):
+    space = store.space("project")
+    with pytest.raises(holdfast.NotFoundError):
+        space.vectors.refresh_search("notes")
+    store._vector_search._index_from = 500
+    fill(space, 600)
+    fill(space, 100, name="small")
+    fill(space, 20, name="tiny")
+    store.refresh_search("project")
+    assert added() == 600
+    assert not space.vectors.search("notes", QUERIES[0]).exact and added() == 0
+    with space.transaction() as tx, pytest.raises(holdfast.UnsupportedError):
+        tx.vectors.refresh_search("notes")
+
+
 # A small collection in memory
 
 

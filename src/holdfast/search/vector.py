@@ -104,6 +104,13 @@ class VectorSearch:
                 results.append(VectorHit(to_record(record), score, distance))
         return results
 
+    def refresh(self, scope: DirectScope, source: Source) -> None:
+        """Make the index of a collection, or catch it up, so that the next search need not."""
+        index = self._index(scope, source)
+        if index is not None:
+            with index.lock:
+                index.follow(self._backend, scope.space)
+
     def _propose(self, index: CollectionIndex, scope: DirectScope, query: Query) -> Nearest[Record] | None:
         """Return the nearest of what an index proposes, or None where all that is asked for must be compared."""
         source = index.source
