@@ -14,7 +14,7 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import documents, event, kv, memories, run, state, traces
+from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
@@ -23,6 +23,7 @@ TWINS = [
     (memories.Memories, aio_faces.AsyncMemories),
     (state.States, aio_faces.AsyncStates),
     (traces.Traces, aio_faces.AsyncTraces),
+    (vectors.Vectors, aio_faces.AsyncVectors),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),

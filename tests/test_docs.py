@@ -17,9 +17,11 @@ from holdfast.backends.log_engine.refold import OpaqueEntry
 from holdfast.cli import root as cli
 from holdfast.log import frame, slots, snapshot
 from holdfast.model import Record
+from holdfast.primitives import vector
+from holdfast.search import index_file
 
 ROOT = Path(__file__).parent.parent
-LAYOUTS = [keys, codec, entry_types, frame, slots, snapshot, image, transcript]
+LAYOUTS = [keys, codec, entry_types, frame, slots, snapshot, image, transcript, vector, index_file]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -51,6 +51,7 @@ TOGETHER = {
     ("primitives.span_inputs", "primitives.trace"),
     ("primitives.otlp", "primitives.otlp_values"),
     ("primitives.otlp", "primitives.trace"),
+    ("primitives.vectors", "primitives.vector"),
 }
 THIRD_PARTY = {
     "msgspec": ("",),
@@ -59,6 +60,8 @@ THIRD_PARTY = {
     "rich": ("cli", "demo"),
     "jsonpath_rfc9535": ("primitives.json_query",),
     "markdown_it": ("capture.markdown",),
+    "numpy": ("search.nearest", "search.graph"),
+    "usearch": ("search.graph",),
     "hypothesis": ("testing",),
     "pytest": ("testing",),
 }
@@ -71,6 +74,7 @@ LONG_FILES = {
     "store.py": "the face that users read; Store, Space and Run belong together",
     "aio_faces.py": "written by tools/async_face.py",
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
+    "primitives/vectors.py": "a method for each thing that users do with vectors",
     "primitives/memories.py": "a method for each thing that users do with memories",
 }
 LINES_MAX = 420

@@ -20,6 +20,7 @@ FACES = (
     ("primitives/state.py", "States", "states"),
     ("primitives/traces.py", "Traces", "traces"),
     ("primitives/memories.py", "Memories", "memories"),
+    ("primitives/vectors.py", "Vectors", "vectors"),
     ("primitives/run.py", "Runs", "runs"),
 )
 WRITES = {
@@ -29,8 +30,11 @@ WRITES = {
     "States": {"init", "set", "compare_and_set", "transition", "delete"},
     "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
+    "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
 }
+COMPUTES = {("Vectors", "search"), ("Vectors", "refresh_search")}
+"""What would hold the event loop up even where nothing waits for a disk."""
 HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
 
 Written by tools/async_face.py; change that or the synchronous faces, then run it again.
@@ -59,8 +63,10 @@ from holdfast.primitives.span_inputs import SpanRef
 from holdfast.primitives.state import State, States
 from holdfast.primitives.trace import Span, SpanTree
 from holdfast.primitives.traces import Traces
+from holdfast.primitives.vectors import Collection, NewVector, VectorRecord, Vectors
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
+from holdfast.search.vector import VectorResults
 '''
 
 
@@ -77,6 +83,8 @@ def method_of(owner: str, method: ast.FunctionDef) -> str:
     """The asynchronous twin of one method."""
     returns = ast.unparse(method.returns) if method.returns else "None"
     how, target = ("_submit" if method.name in WRITES[owner] else "_hop"), f"self._face.{method.name}"
+    if (owner, method.name) in COMPUTES:
+        how = "_leave"
     is_block = bool(method.decorator_list)
     if is_block:
         returns = "AbstractAsyncContextManager[" + returns.removeprefix("Iterator[")

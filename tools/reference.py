@@ -16,7 +16,8 @@ from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
 from holdfast.primitives.state import States
 from holdfast.primitives.traces import Traces
-from holdfast.search import query
+from holdfast.primitives.vectors import Vectors
+from holdfast.search import query, where
 
 TARGET = Path("docs/reference.md")
 FACES = (
@@ -29,6 +30,7 @@ FACES = (
     ("space.events", Events),
     ("space.states", States),
     ("space.traces", Traces),
+    ("space.vectors", Vectors),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -43,6 +45,11 @@ RECORDS = (
     "State",
     "Span",
     "SpanTree",
+    "Collection",
+    "VectorRecord",
+    "NewVector",
+    "VectorHit",
+    "VectorResults",
     "RunRecord",
     "Hit",
     "Results",
@@ -88,6 +95,7 @@ def main() -> int:
         fields = ", ".join(f"`{field}`" for field in getattr(record, "__struct_fields__", ()))
         parts += [f"### {name}", paragraphs(record.__doc__), f"Fields: {fields}" if fields else ""]
     parts += ["## What a search takes", "```text\n" + inspect.cleandoc(query.__doc__ or "") + "\n```"]
+    parts += ["## What `where=` takes for vectors", "```text\n" + inspect.cleandoc(where.__doc__ or "") + "\n```"]
     parts += ["## Errors", "```text\n" + inspect.cleandoc(errors.__doc__ or "") + "\n```"]
     text = "\n\n".join(part for part in parts if part) + "\n"
     if "--check" in sys.argv:

@@ -52,9 +52,11 @@ from holdfast.primitives.run import RunRecord
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
 from holdfast.primitives.state import State
 from holdfast.primitives.trace import Span, SpanTree
+from holdfast.primitives.vectors import Collection, NewVector, VectorRecord
 from holdfast.records import to_dict
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
+from holdfast.search.vector import VectorHit, VectorResults
 from holdfast.store import ChangeRecord, Replay, Run, Space, Store, Transaction, open
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ __all__ = [
     "AsyncStore",
     "ChangeRecord",
     "ClosedError",
+    "Collection",
     "CommitUnknownError",
     "ConflictError",
     "CorruptionError",
@@ -90,6 +93,7 @@ __all__ = [
     "LockedError",
     "Memory",
     "NewMemory",
+    "NewVector",
     "NotFoundError",
     "Pending",
     "PermissionDeniedError",
@@ -114,6 +118,9 @@ __all__ = [
     "TransactionError",
     "UnavailableError",
     "UnsupportedError",
+    "VectorHit",
+    "VectorRecord",
+    "VectorResults",
     "Verification",
     "WriteError",
     "open",

@@ -22,6 +22,7 @@ from holdfast.aio_faces import (
     AsyncRuns,
     AsyncStates,
     AsyncTraces,
+    AsyncVectors,
 )
 from holdfast.async_work import DeferringScope, Worker
 from holdfast.faces import Faces
@@ -29,6 +30,7 @@ from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
+from holdfast.search.vector import INDEX_FROM
 from holdfast.store import DEFAULT_SPACE, ChangeRecord, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
@@ -47,6 +49,7 @@ class AsyncFaces:
         self.states = AsyncStates(worker, faces.states, None if deferring is None else deferring.states)
         self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
+        self.vectors = AsyncVectors(worker, faces.vectors, None if deferring is None else deferring.vectors)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 
     @property
@@ -209,7 +212,7 @@ class AsyncStore:
         return await self._worker.hop(self._store.verify)
 
     async def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
-        """Catch the text index of a space up now; ``progress`` is called in a thread."""
+        """Catch the indexes of a space up now; ``progress`` is called in a thread."""
         await self._worker.hop(self._store.refresh_search, space, progress)
 
     async def flush(self) -> None:
@@ -235,6 +238,7 @@ async def open_async(
     read_only: bool = False,
     busy_seconds: float | None = None,
     registry: PrimitiveRegistry | None = None,
+    vector_index_from: int = INDEX_FROM,
 ) -> AsyncStore:
     """Open a store for use with asyncio; arguments and errors as for ``holdfast.open``."""
     store = await asyncio.to_thread(
@@ -245,5 +249,6 @@ async def open_async(
         read_only=read_only,
         busy_seconds=busy_seconds,
         registry=registry,
+        vector_index_from=vector_index_from,
     )
     return AsyncStore(store)

@@ -25,8 +25,10 @@ from holdfast.primitives.span_inputs import SpanRef
 from holdfast.primitives.state import State, States
 from holdfast.primitives.trace import Span, SpanTree
 from holdfast.primitives.traces import Traces
+from holdfast.primitives.vectors import Collection, NewVector, VectorRecord, Vectors
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Results
+from holdfast.search.vector import VectorResults
 
 
 class AsyncKeyValues(AsyncFace[KeyValues]):
@@ -1223,6 +1225,226 @@ class AsyncMemories(AsyncFace[Memories]):
             reverse=reverse,
             limit=limit,
             after=after,
+        )
+
+
+class AsyncVectors(AsyncFace[Vectors]):
+    """The twin of ``Vectors``."""
+
+    async def create_collection(
+        self,
+        name: str,
+        *,
+        dimension: int,
+        metric: str = "cosine",
+        metadata: dict[str, Value] | None = None,
+        exist_ok: bool = False,
+    ) -> Collection:
+        """Create a collection: vectors of one dimension, compared by "cosine", "dot" or "euclidean".
+
+        See ``Vectors.create_collection``.
+        """
+        return await self._hop(
+            self._face.create_collection, name, dimension=dimension, metric=metric, metadata=metadata, exist_ok=exist_ok
+        )
+
+    async def collection(self, name: str) -> Collection | None:
+        """Return a collection, or None.
+
+        See ``Vectors.collection``.
+        """
+        return await self._hop(self._face.collection, name)
+
+    async def collections(self, *, limit: int = 100, after: str | None = None) -> Listing[Collection]:
+        """Return a page of collections in the order of their names.
+
+        See ``Vectors.collections``.
+        """
+        return await self._hop(self._face.collections, limit=limit, after=after)
+
+    async def drop_collection(self, name: str) -> bool:
+        """Drop a collection with all its vectors; return True if there was one.
+
+        See ``Vectors.drop_collection``.
+        """
+        return await self._hop(self._face.drop_collection, name)
+
+    async def insert(
+        self,
+        collection: str,
+        id: str,
+        vector: Any,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+    ) -> VectorRecord:
+        """Add a vector under an id that must be free; ConflictError if it is not. Otherwise as ``put``.
+
+        See ``Vectors.insert``.
+        """
+        return await self._submit(
+            self._face.insert, collection, id, vector, metadata=metadata, expires_at=expires_at, ttl=ttl
+        )
+
+    async def put(
+        self,
+        collection: str,
+        id: str,
+        vector: Any,
+        *,
+        metadata: dict[str, Value] | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        expected_version: int | None = None,
+        expected: VectorRecord | None = None,
+    ) -> VectorRecord:
+        """Create or replace a vector, with its metadata and expiry.
+
+        See ``Vectors.put``.
+        """
+        return await self._submit(
+            self._face.put,
+            collection,
+            id,
+            vector,
+            metadata=metadata,
+            expires_at=expires_at,
+            ttl=ttl,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def insert_many(self, collection: str, vectors: Iterable[NewVector]) -> list[VectorRecord]:
+        """Add many vectors in one commit, all or none; ConflictError if one of the ids is not free.
+
+        See ``Vectors.insert_many``.
+        """
+        return await self._hop(self._face.insert_many, collection, vectors)
+
+    async def put_many(self, collection: str, vectors: Iterable[NewVector]) -> list[VectorRecord]:
+        """Create or replace many vectors in one commit, in order.
+
+        See ``Vectors.put_many``.
+        """
+        return await self._hop(self._face.put_many, collection, vectors)
+
+    async def update(
+        self,
+        collection: str,
+        id: str,
+        *,
+        vector: Any = UNSET,
+        metadata: dict[str, Value] | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
+        expected_version: int | None = None,
+        expected: VectorRecord | None = None,
+    ) -> VectorRecord:
+        """Set the vector, the metadata or the expiry of what must exist; what is not given stays.
+
+        See ``Vectors.update``.
+        """
+        return await self._submit(
+            self._face.update,
+            collection,
+            id,
+            vector=vector,
+            metadata=metadata,
+            expires_at=expires_at,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def delete(
+        self, collection: str, id: str, *, expected_version: int | None = None, expected: VectorRecord | None = None
+    ) -> bool:
+        """Remove a vector for good; return True if there was one.
+
+        See ``Vectors.delete``.
+        """
+        return await self._submit(
+            self._face.delete, collection, id, expected_version=expected_version, expected=expected
+        )
+
+    async def get(self, collection: str, id: str, *, vectors: bool = True) -> VectorRecord | None:
+        """Return a vector, or None; without its numbers if not ``vectors``.
+
+        See ``Vectors.get``.
+        """
+        return await self._hop(self._face.get, collection, id, vectors=vectors)
+
+    async def get_batch(
+        self, collection: str, ids: Iterable[str], *, vectors: bool = True
+    ) -> list[VectorRecord | None]:
+        """Return vectors in the order of their ids, None for what is not there; one round trip.
+
+        See ``Vectors.get_batch``.
+        """
+        return await self._hop(self._face.get_batch, collection, ids, vectors=vectors)
+
+    async def exists(self, collection: str, id: str) -> bool:
+        """Return True if there is a vector with this id; reads no body.
+
+        See ``Vectors.exists``.
+        """
+        return await self._hop(self._face.exists, collection, id)
+
+    async def count(self, collection: str) -> int:
+        """Return how many vectors a collection has; reads no bodies.
+
+        See ``Vectors.count``.
+        """
+        return await self._hop(self._face.count, collection)
+
+    async def search(
+        self,
+        collection: str,
+        vector: Any,
+        *,
+        limit: int = 10,
+        where: dict[str, Value] | None = None,
+        min_score: float | None = None,
+        vectors: bool = False,
+        exact: bool = False,
+    ) -> VectorResults[VectorRecord]:
+        """Return the ``limit`` vectors that are nearest to ``vector``, those that are equally near by id.
+
+        See ``Vectors.search``.
+        """
+        return await self._leave(
+            self._face.search,
+            collection,
+            vector,
+            limit=limit,
+            where=where,
+            min_score=min_score,
+            vectors=vectors,
+            exact=exact,
+        )
+
+    async def refresh_search(self, collection: str) -> None:
+        """Make the index of a collection, or catch it up, so that the next search need not; errors as for ``search``.
+
+        See ``Vectors.refresh_search``.
+        """
+        return await self._leave(self._face.refresh_search, collection)
+
+    async def list(
+        self,
+        collection: str,
+        *,
+        where: dict[str, Value] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        reverse: bool = False,
+        vectors: bool = False,
+    ) -> Listing[VectorRecord]:
+        """Return a page of vectors in the order of their ids (by code point); ``where`` as for ``search``.
+
+        See ``Vectors.list``.
+        """
+        return await self._hop(
+            self._face.list, collection, where=where, limit=limit, after=after, reverse=reverse, vectors=vectors
         )
 
 

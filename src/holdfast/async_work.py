@@ -57,6 +57,11 @@ class Worker:
         self._require_open()
         if self._inline:
             return function(*args, **kwargs)
+        return await self.leave(function, *args, **kwargs)
+
+    async def leave(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread whatever the backend, because it computes for long; otherwise as ``hop``."""
+        self._require_open()
         await self._free.acquire()
         loop = asyncio.get_running_loop()
         try:
@@ -128,6 +133,9 @@ class AsyncFace(Generic[F]):
 
     async def _hop(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._worker.hop(method, *args, **kwargs)
+
+    async def _leave(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._worker.leave(method, *args, **kwargs)
 
     def _submit(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         if self._writing is None:

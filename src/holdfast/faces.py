@@ -15,9 +15,12 @@ from holdfast.primitives.run import RunPrimitive, Runs
 from holdfast.primitives.state import StatePrimitive, States
 from holdfast.primitives.trace import TracePrimitive
 from holdfast.primitives.traces import Traces
+from holdfast.primitives.vector import VectorPrimitive
+from holdfast.primitives.vectors import Vectors
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import Scope
 from holdfast.search.text import TextSearch
+from holdfast.search.vector import VectorSearch
 
 
 def builtin() -> PrimitiveRegistry:
@@ -30,6 +33,7 @@ def builtin() -> PrimitiveRegistry:
         StatePrimitive(),
         TracePrimitive(),
         RunPrimitive(),
+        VectorPrimitive(),
         MemoryPrimitive(),
     ):
         registry.register(primitive)
@@ -41,11 +45,14 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``json``, ``events``, ``states``, ``traces``, ``memories`` and registered primitives, over one scope."""
+    """``kv``, ``json``, ``events``, ``states``, ``traces``, ``vectors``, ``memories`` and what else is registered."""
 
-    def __init__(self, scope: Scope, search: TextSearch | None = None) -> None:
+    def __init__(
+        self, scope: Scope, search: TextSearch | None = None, vector_search: VectorSearch | None = None
+    ) -> None:
         self._scope = scope
         self._search = search
+        self._vector_search = vector_search
 
     @property
     def name(self) -> str:
@@ -81,6 +88,11 @@ class Faces:
     def memories(self) -> Memories:
         """What the agent knows."""
         return Memories(self._scope, self._search)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Named collections of vectors."""
+        return Vectors(self._scope, self._vector_search)
 
     @cached_property
     def runs(self) -> Runs:

@@ -28,6 +28,7 @@ from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import DirectScope, Scope, ViewScope
 from holdfast.search.text import TextSearch
+from holdfast.search.vector import INDEX_FROM, VectorSearch
 from holdfast.transaction import TransactionScope, run_with_retry
 
 T = TypeVar("T")
@@ -126,8 +127,10 @@ class Run(_Commits):
     As a context manager it ends the run at the end of the block, or fails it with the error if the block raised.
     """
 
-    def __init__(self, scope: DirectScope, search: TextSearch, record: RunRecord) -> None:
-        super().__init__(scope, search)
+    def __init__(
+        self, scope: DirectScope, search: TextSearch, vector_search: VectorSearch | None, record: RunRecord
+    ) -> None:
+        super().__init__(scope, search, vector_search)
         self.id = record.id
         self.record = record
 
@@ -201,7 +204,7 @@ class Space(_Commits):
     def _run(self, record: RunRecord) -> Run:
         scope = self._scope
         inner = DirectScope(scope.space, scope.backend, scope.registry, scope.durability, record.id.bytes)
-        return Run(inner, self._require_search(), record)
+        return Run(inner, self._require_search(), self._vector_search, record)
 
     def _require_search(self) -> TextSearch:
         assert self._search is not None
@@ -278,12 +281,22 @@ def _view_of(replayed: journal.Replayed) -> Any:
 class Store:
     """One opened place of data. Thread-safe; a context manager. See ``holdfast.open``."""
 
-    def __init__(self, url: str, backend: Backend, registry: PrimitiveRegistry, durability: Durability) -> None:
+    def __init__(
+        self,
+        url: str,
+        backend: Backend,
+        registry: PrimitiveRegistry,
+        durability: Durability,
+        *,
+        read_only: bool = False,
+        vector_index_from: int = INDEX_FROM,
+    ) -> None:
         self.url = url
         self.durability = durability
         self._backend = backend
         self._registry = registry
         self._search = TextSearch(backend)
+        self._vector_search = VectorSearch(backend, index_from=vector_index_from, keep=not read_only)
         self._spaces: dict[str, Space] = {}
 
     def space(self, name: str) -> Space:
@@ -291,7 +304,7 @@ class Store:
         found = self._spaces.get(name)
         if found is None:
             scope = DirectScope(check_space_name(name), self._backend, self._registry, self.durability)
-            found = self._spaces.setdefault(name, Space(scope, self._search))
+            found = self._spaces.setdefault(name, Space(scope, self._search, self._vector_search))
         return found
 
     def spaces(self) -> list[str]:
@@ -353,10 +366,24 @@ class Store:
         return faults
 
     def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
-        """Catch the text index of a space up now, so that the next search need not."""
+        """Catch the indexes of a space up now, text and vectors, so that the next search need not.
+
+        ``progress`` is called with the number of texts that were taken in.
+        """
         for primitive in self._registry:
             if primitive.searchable:
                 self._search.catch_up(space, primitive, progress)
+        vectors, after = self.space(space).vectors, None
+        while True:
+            page = vectors.collections(after=after)
+            for collection in page:
+                try:
+                    vectors.refresh_search(collection.name)
+                except NotFoundError:
+                    continue  # it was dropped meanwhile
+            after = page.cursor
+            if after is None:
+                break
 
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""
@@ -364,7 +391,10 @@ class Store:
 
     def close(self) -> None:
         """Flush and release everything; idempotent."""
-        self._backend.close()
+        try:
+            self._vector_search.close()
+        finally:
+            self._backend.close()
 
     def __enter__(self) -> Store:
         return self
@@ -391,6 +421,7 @@ def open(
     read_only: bool = False,
     busy_seconds: float | None = None,
     registry: PrimitiveRegistry | None = None,
+    vector_index_from: int = INDEX_FROM,
 ) -> Store:
     """Open a store.
 
@@ -398,7 +429,8 @@ def open(
     environment, else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable
     storage; "buffered" - it survives a crash of the process at once, and a power cut within half a second; "ephemeral"
     - nothing is promised. ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other
-    processes (default 30).
+    processes (default 30). ``vector_index_from``: how many vectors a collection has when it is searched through an
+    index, with the extra ``vector``.
 
     Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
     """
@@ -406,6 +438,9 @@ def open(
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
     check_choice(durability, "durability", DURABILITIES)
+    if type(vector_index_from) is not int or vector_index_from < 1:
+        raise InvalidInputError("vector_index_from", f"must be an int of 1 or more, not {vector_index_from!r}")
     known = registry or REGISTRY
     backend = open_backend(text, known, create=create, read_only=read_only, busy_seconds=busy_seconds)
-    return Store(text, backend, known, check_durability(durability, backend))
+    given = check_durability(durability, backend)
+    return Store(text, backend, known, given, read_only=read_only, vector_index_from=vector_index_from)

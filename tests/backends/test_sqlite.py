@@ -658,3 +658,28 @@ def test_of_two_that_make_a_store_at_once_the_second_finds_it_made(tmp_path, mon
     with holdfast.open(tmp_path / "store.db") as store:
         assert store.kv.get("a") == 1
     assert answers == []
+
+
+@pytest.mark.parametrize("by_scan", [False, True])
+def test_a_record_and_its_blobs_are_of_one_state(tmp_path, monkeypatch, by_scan):
+    from holdfast.backends.sqlite import view as module
+
+    with holdfast.open(tmp_path / "store.db", durability="ephemeral") as store:
+        memory = store.memories.store("x", embeddings={"v": [1.0]})
+        real, overtaken = module.to_record, []
+
+        def overtake(row):
+            if not overtaken:
+                overtaken.append(True)
+                store.memories.update(memory.id, embeddings={"v": [2.0]})
+            return real(row)
+
+        monkeypatch.setattr(module, "to_record", overtake)
+        scope = store.space("default")._scope
+        if by_scan:
+            record = scope.raw_scan(8, None, b"", b"\xff" * 20, want="blobs").items[0]
+        else:
+            record = scope.read_one(8, memory.id.bytes, "blobs")
+        assert overtaken and record.version == 1
+        assert holdfast.primitives.embedding.from_blobs(record.blobs) == {"v": [1.0]}
+        assert store.memories.get(memory.id, embeddings=True).embeddings == {"v": [2.0]}

@@ -19,12 +19,12 @@ from holdfast.errors import ReadOnlyError
 from holdfast.model import Record
 from holdfast.primitive import Primitive
 from holdfast.scope import DirectScope
+from holdfast.search.feed import next_step
 from holdfast.search.query import to_expression
 from holdfast.selection import Selection
 
 T = TypeVar("T")
 
-_CHANGES_PER_STEP = 1000
 _EXCERPT_WORDS = 32
 _MATCHES_PER_PAGE = 200
 MARK_OPENING, MARK_CLOSING = "**", "**"
@@ -68,17 +68,8 @@ class TextSearch:
         """Take in what was committed since the last time; return how many commits are still not in the index."""
         index, view = self._index(), self._backend.view(space)
         goal = view.head().sequence
-        at_once = _CHANGES_PER_STEP
         while (after := index.watermark(space, primitive.id)) < goal:
-            changes = view.changes(after, at_once)
-            if len(changes) == at_once:  # the last commit may continue on the next page, so it waits
-                if changes[0].revision == changes[-1].revision:
-                    at_once *= 10
-                    continue
-                changes = [change for change in changes if change.revision < changes[-1].revision]
-                watermark = changes[-1].revision
-            else:
-                watermark = max(goal, changes[-1].revision if changes else 0)
+            changes, watermark = next_step(view, after, goal)
             keys = [change.key for change in changes if change.kind == primitive.id]
             texts = [None if one is None else primitive.text(one) for one in view.read(primitive.id, keys, "records")]
             try:

@@ -21,7 +21,7 @@ from holdfast.backend import Capabilities, View
 from holdfast.backends.sqlite import schema
 from holdfast.backends.sqlite.check import faults
 from holdfast.backends.sqlite.step import SqliteStep
-from holdfast.backends.sqlite.view import SqliteView
+from holdfast.backends.sqlite.view import Query, SqliteView
 from holdfast.codec import JSON
 from holdfast.committer import Committer
 from holdfast.errors import ClosedError, HoldfastError, InitError, PermissionDeniedError, PoisonedError, ReadOnlyError
@@ -124,22 +124,28 @@ class SqliteBackend:
 
     def view(self, space: str) -> View:
         """See ``backend.Backend``."""
-        return SqliteView(self._query, space, self._space_ids.get(space, 0), self._space_id)
+        return SqliteView(self._query, space, self._space_ids.get(space, 0), self._space_id, together=self._together)
 
     @contextmanager
     def snapshot(self, space: str) -> Iterator[View]:
         """See ``backend.Backend``: a read transaction on a connection of its own."""
+        with self._together() as query:
+            found = query("SELECT id FROM spaces WHERE name = ?", (space,))
+            yield SqliteView(query, space, found[0][0] if found else 0)
+
+    @contextmanager
+    def _together(self) -> Iterator[Query]:
+        """Run several queries on one committed state: that of the first."""
         connection = self._take_reader()
         try:
             with foreign_errors(self._name):
                 connection.execute("BEGIN")
-                found = rows(connection, "SELECT id FROM spaces WHERE name = ?", (space,))
 
             def query(statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
                 with foreign_errors(self._name):
                     return rows(connection, statement, values)
 
-            yield SqliteView(query, space, found[0][0] if found else 0)
+            yield query
         finally:
             roll_back(connection)
             self._give_back(connection)

@@ -1,12 +1,13 @@
 """Reading an SQLite store: the view of one space over one connection, or over any free one.
 
-Every method is one SQL statement (two where blobs are asked for), so it sees one committed state even outside of a
-transaction. Values are always bound; the only parts of a statement that vary are chosen from constants.
+Every method sees one committed state: it is one SQL statement, or - where blobs are asked for - two in one transaction.
+Values are always bound; the only parts of a statement that vary are chosen from constants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import msgspec
@@ -79,14 +80,24 @@ def to_record(row: tuple[Any, ...]) -> Record:
 
 
 class SqliteView:
-    """See ``backend.View``. As thread-safe as the query function that it is given."""
+    """See ``backend.View``. As thread-safe as the query function that it is given.
 
-    __slots__ = ("_find", "_head", "_name", "_number", "_query")
+    ``together`` begins a transaction to read in; None where there is one already.
+    """
+
+    __slots__ = ("_find", "_head", "_name", "_number", "_query", "_together")
 
     def __init__(
-        self, query: Query, name: str, space: int, find: Callable[[str], int] | None = None, head: Head | None = None
+        self,
+        query: Query,
+        name: str,
+        space: int,
+        find: Callable[[str], int] | None = None,
+        head: Head | None = None,
+        together: Callable[[], AbstractContextManager[Query]] | None = None,
     ) -> None:
         self._query = query
+        self._together = together
         self._name = name
         self._number = space
         self._find = find
@@ -108,6 +119,9 @@ class SqliteView:
 
     def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
         """See ``backend.View``."""
+        if want == "blobs" and self._together is not None:
+            with self._together() as query:
+                return SqliteView(query, self._name, self._space).read(kind, keys, want)
         if len(keys) == 1:
             return self._items(self._query(_READ_ONE[want], (self._space, kind, keys[0])), want) or [None]
         if not keys:
@@ -129,6 +143,10 @@ class SqliteView:
         want: Want = "records",
     ) -> Page:
         """See ``backend.View``."""
+        if want == "blobs" and self._together is not None:
+            with self._together() as query:
+                fixed = SqliteView(query, self._name, self._space)
+                return fixed.scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
         values: tuple[Any, ...] = (self._space, kind) if index is None else (self._space, kind, index)
         values += (low, high)
         if after is not None:
