@@ -127,6 +127,7 @@ def test_a_block_that_raises_fails_its_run(store, space):
         ended.fail("by itself")
     assert space.runs.get(ended.id).error == "by itself"
     with pytest.raises(ValueError, match="first") as caught, space.run("r"):
+        store._backend.committer._direct = None
         store._backend.committer._begin_step = lambda durability: (_ for _ in ()).throw(holdfast.WriteError("no"))
         raise ValueError("first")
     assert "could not be marked" in caught.value.__notes__[0]

@@ -49,8 +49,9 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, code, error):
         patch.setattr(os, "fdatasync", failing(code))
         with pytest.raises(error, match="cannot be"):
             disk.write_whole(path, b"after")
-        with pytest.raises(error, match="cannot be"):
-            disk.make_directories(tmp_path / "a" / "b")
+        if error is not PermissionDeniedError:  # what we may not sync was not made by us
+            with pytest.raises(error, match="cannot be"):
+                disk.make_directories(tmp_path / "a" / "b")
     assert disk.read(path) == b"before"
 
 

@@ -86,6 +86,10 @@ def test_a_newer_version_of_an_entry_freezes_its_kind_and_everything_after_it(st
         assert store.notes.get("a") == "old" and store.notes.get("b") is None
         with pytest.raises(ReadOnlyError, match="note takes no writes"):
             store.notes.put("c", "lost")
+        with pytest.raises(ReadOnlyError, match="note takes no writes"), store.transaction() as tx:
+            tx.kv.put("k", 0)
+            tx.notes.put("c", "lost")
+        assert store.kv.get("k") is None
         with store.transaction() as tx:
             tx.kv.put("k", 1)
         assert store.kv.get("k") == 1
