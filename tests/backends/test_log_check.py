@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from holdfast.faces import REGISTRY
 from holdfast.log.files import Disk
 from holdfast.log.frame import encode_frame, encode_segment_header, read_segment_header
 from holdfast.log.slots import encode_slot
-from holdfast.log.snapshot import SnapshotReader, SnapshotWriter
+from holdfast.log.snapshot import SnapshotHeader, SnapshotReader, SnapshotWriter
 from holdfast.log.survey import survey
 from holdfast.model import Entry
 from holdfast.testing.toys import toy_registry
@@ -255,3 +256,28 @@ def test_the_slots_are_checked_to_the_last_byte(history, change):
     path = one.directory / "DURABLE"
     path.write_bytes(change(path.read_bytes()))
     assert any(str(path) in line for line in found(one.directory))
+
+
+def test_a_section_that_does_not_end_with_a_page_is_told_with_its_place_in_the_file(history):
+    one = history(snapshots=())
+    writer = SnapshotWriter(one.directory, Disk(), SnapshotHeader(2, 1, 1, b"s" * 16))
+    writer.section(0)
+    writer.section(1)
+    writer.page(b"\xc0")
+    half = b"\xff\xff\xff\xff half a page"
+    place = writer.size
+    writer._section_crc = crc32(half, writer._section_crc)
+    writer._file.write(half)
+    path = writer.finish()
+    told = found(one.directory)
+    assert any(f"{path} at byte {place} is damaged: a section does not end with a page" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("size", "why"), [(20, "shorter than its header"), (55, "ends before its last"), (90, "are here")]
+)
+def test_a_snapshot_that_was_cut_is_told(history, size, why):
+    one = history(snapshots=(5,))
+    (path,) = one.snapshots
+    path.write_bytes(path.read_bytes()[:size])
+    assert any(str(path) in line and why in line for line in found(one.directory))
