@@ -18,10 +18,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "holdfast"
 FLOORS = {
     0: ("errors", "clock", "process", "model"),
     1: ("codec", "keys", "entry_types"),
-    2: ("backend", "primitive", "registry", "validation", "staging", "committer"),
+    2: ("backend", "primitive", "core", "registry", "validation", "staging", "committer"),
     3: ("log", "tables", "sqlite_library", "text_index"),
     4: ("backends",),
-    5: ("inputs", "scope", "selection", "transaction", "journal"),
+    5: ("inputs", "scope", "idempotency", "feed", "selection", "transaction", "journal"),
     6: ("search",),
     7: ("primitives",),
     8: ("faces", "records", "store", "async_work", "aio_faces", "aio"),

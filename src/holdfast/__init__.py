@@ -41,6 +41,7 @@ from holdfast.errors import (
     WriteError,
 )
 from holdfast.faces import REGISTRY
+from holdfast.feed import ChangeRecord
 from holdfast.journal import Diff, Difference
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
@@ -51,7 +52,7 @@ from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, Hoo
 from holdfast.records import to_dict
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
-from holdfast.store import ChangeRecord, Replay, Run, Space, Store, Transaction, open
+from holdfast.store import Replay, Run, Space, Store, Transaction, open
 
 if TYPE_CHECKING:
     from holdfast.aio import AsyncSpace, AsyncStore, open_async

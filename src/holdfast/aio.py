@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
 from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
-from holdfast.async_work import DeferringScope, Worker
+from holdfast.async_work import DeferringScope, Worker, call_in
+from holdfast.errors import ClosedError
 from holdfast.faces import Faces
+from holdfast.feed import ChangeRecord, Watcher
+from holdfast.idempotency import KEY_TTL
 from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
-from holdfast.store import DEFAULT_SPACE, ChangeRecord, Replay, Run, Space, Store, Transaction
+from holdfast.store import DEFAULT_SPACE, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
 T = TypeVar("T")
@@ -80,9 +85,19 @@ class _AsyncCommits(AsyncFaces):
             raise
         await self._worker.hop(begun._scope.commit)
 
-    async def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
-        """Run a synchronous ``function(tx)`` in a transaction, in one hop, again when it is overtaken."""
-        return await self._worker.hop(self._inner.transact, function, durability=durability)
+    async def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        key: str | None = None,
+        key_ttl: timedelta | float = KEY_TTL,
+    ) -> T:
+        """Run a synchronous ``function(tx)`` in a transaction, in one hop, again when it is overtaken.
+
+        With a ``key`` it takes place once; see ``Space.transact``.
+        """
+        return await self._worker.hop(self._inner.transact, function, durability=durability, key=key, key_ttl=key_ttl)
 
 
 class AsyncRun(_AsyncCommits):
@@ -152,6 +167,36 @@ class AsyncSpace(_AsyncCommits):
     async def changes(self, after: int = 0) -> list[ChangeRecord]:
         """Return the newest change of each key behind a revision, oldest first."""
         return await self._worker.hop(lambda: list(self._space.changes(after)))
+
+    def watch(
+        self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
+    ) -> AsyncIterator[ChangeRecord]:
+        """Iterate over changes as they come: ``async for change in space.watch(): ...``; see ``Space.watch``.
+
+        While nothing comes, neither the event loop nor a thread is held. Closing the store ends the iteration.
+        """
+        return self._watch(Watcher(self._space._scope, after, timeout, kinds))
+
+    async def _watch(self, watcher: Watcher) -> AsyncIterator[ChangeRecord]:
+        woken = asyncio.Event()
+        wake = partial(call_in, asyncio.get_running_loop(), woken.set)
+        watcher.published.add(wake)
+        try:
+            while True:
+                woken.clear()
+                found = await self._worker.hop(watcher.fetch)
+                for change in found:
+                    yield change
+                if not found:
+                    patience = watcher.patience()
+                    if patience == 0:
+                        return
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(woken.wait(), patience)
+        except ClosedError:
+            return  # the feed has ended
+        finally:
+            watcher.published.remove(wake)
 
 
 class AsyncStore:

@@ -47,15 +47,49 @@ class CommitTicket:
             self.on_done(self)
 
 
+class Published:
+    """Who is to be told that something was committed here, or that the store was closed. Thread-safe.
+
+    What is called says no more than "look again": it is short, raises nothing, and may be called for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._waiting: tuple[Callable[[], object], ...] = ()
+        self._mutex = threading.Lock()
+
+    def add(self, wake: Callable[[], object]) -> None:
+        """Call ``wake`` from now on."""
+        with self._mutex:
+            self._waiting += (wake,)
+
+    def remove(self, wake: Callable[[], object]) -> None:
+        """Call it no more."""
+        with self._mutex:
+            self._waiting = tuple(one for one in self._waiting if one != wake)
+
+    def tell(self) -> None:
+        """Wake everybody."""
+        for wake in self._waiting:
+            wake()
+
+    def end(self) -> None:
+        """Wake everybody for the last time: the store is closed."""
+        self.ended = True
+        self.tell()
+
+
 class Committer:
     """The queue of one store. Thread-safe.
 
-    ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds.
+    ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds; ``published``
+    tells who waits for commits.
     """
 
     def __init__(self, registry: PrimitiveRegistry, codec: Any, begin_step: Callable[[Durability], Step]) -> None:
         self.registry = registry
         self.codec = codec
+        self.published = Published()
         self._begin_step = begin_step
         self._mutex = threading.Lock()
         self._waiting: deque[CommitTicket] = deque()
@@ -193,10 +227,10 @@ class Committer:
                 raise
         self._finish(accepted, refused)
 
-    @staticmethod
-    def _finish(accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
+    def _finish(self, accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
         for ticket in accepted:
             ticket.finish()
+        self.published.tell()
         for ticket, error in refused:
             if not isinstance(error, HoldfastError):
                 wrapped = StorageError(f"an entry could not be folded: {error!r}; please report it")

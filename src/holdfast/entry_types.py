@@ -1,7 +1,8 @@
 """The frozen table of primitive ids and entry-type ranges. A number that was released is never given another meaning.
 
     range        primitive   id     entries
-    0x00-0x0F    core        0      define (user primitives by name), snapshot marker, opaque
+    0x00-0x0F    core        0      define 0x00 (user primitives by name), snapshot marker 0x01, opaque 0x02,
+                                    commit 0x03, keep 0x04
     0x10-0x1F    kv          1      put 0x10, delete 0x11
     0x20-0x2F    json        2      create 0x20, set 0x21, delete 0x22, patch 0x23
     0x30-0x3F    event       3      append 0x30
@@ -43,6 +44,7 @@ USER_ENTRY_TYPE_FIRST = 0xC0
 ENTRY_TYPE_LAST = 0xFF
 PRIMITIVE_ID_LAST = 255
 
+CORE_KEEP = 0x04
 KV_PUT, KV_DELETE = 0x10, 0x11
 EVENT_APPEND = 0x30
 RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63

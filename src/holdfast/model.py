@@ -59,10 +59,14 @@ Written: TypeAlias = dict[bytes, Record | None]
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The end of a space's history: its last commit's sequence (0: none yet) and time."""
+    """The end of a space's history: its last commit's sequence (0: none yet) and time.
+
+    ``floor``: deletions up to this sequence are not told any more in the change feed.
+    """
 
     sequence: int = 0
     time: int = 0
+    floor: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

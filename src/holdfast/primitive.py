@@ -45,6 +45,7 @@ class EntryType(msgspec.Struct, frozen=True):
     ``before_commit``: what a transaction may tell of the outcome before it commits: "preview" (the fold upon nothing;
     version and revision read 0), "pending" (known after the commit), or "read" (the truth, so the touched
     records are read and the transaction can be overtaken).
+    ``journaled``: an entry inside a run is kept in its journal.
     """
 
     code: int
@@ -54,6 +55,7 @@ class EntryType(msgspec.Struct, frozen=True):
     version: int = 1
     body: bool = False
     before_commit: Literal["preview", "pending", "read"] = "preview"
+    journaled: bool = True
 
 
 class Primitive:

@@ -84,7 +84,7 @@ class Stage:
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:
                 size += self._accept(kind, written, touched)
-                if batch.run is not None:
+                if batch.run is not None and entry_type.journaled:
                     journal.append(
                         (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
                     )

@@ -7,23 +7,24 @@ is used after it raises ClosedError. Nothing that was acknowledged depends on ``
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from holdfast import journal
 from holdfast.backend import Backend
 from holdfast.backends.schemes import open_backend
 from holdfast.codec import check_space_name, from_microseconds
-from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError, UnsupportedError
+from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.faces import REGISTRY, Faces
+from holdfast.feed import ChangeRecord, Watcher, changes, check_revision
+from holdfast.idempotency import KEY_TTL, Once
 from holdfast.inputs import check_choice, check_id
-from holdfast.model import DURABILITIES, Change, Durability, Receipt
+from holdfast.model import DURABILITIES, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import DirectScope, Scope, ViewScope
@@ -35,7 +36,6 @@ T = TypeVar("T")
 ENVIRONMENT_VARIABLE = "HOLDFAST_STORE"
 DEFAULT_PATH = "~/.holdfast/store.db"
 DEFAULT_SPACE = "default"
-_CHANGES_PER_PAGE = 1000
 
 
 class Transaction(Faces):
@@ -74,15 +74,6 @@ class Replay(Faces):
         return found
 
 
-class ChangeRecord(msgspec.Struct, frozen=True):
-    """One line of a change feed."""
-
-    revision: int
-    kind: str
-    key: str
-    deleted: bool
-
-
 class _Commits(Faces):
     """What a space and a run share: transactions."""
 
@@ -102,15 +93,34 @@ class _Commits(Faces):
             raise
         tx._scope.commit()
 
-    def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
+    def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        key: str | None = None,
+        key_ttl: timedelta | float = KEY_TTL,
+    ) -> T:
         """Run ``function(tx)`` in a transaction, again when it is overtaken, and return what it returned.
 
         The function may be called several times, so it should do nothing but read and write through ``tx``.
-        """
 
-        def attempt() -> T:
-            with self.transaction(durability=durability) as tx:
-                return function(tx)
+        With a ``key`` the transaction takes place once: what the function returned, which must be a value, is kept
+        with the commit for ``key_ttl`` (a timedelta or seconds; a week), and whoever comes with the same key in that
+        time, from any process, gets it and commits nothing. So a commit whose outcome is unknown can be tried again.
+        """
+        if key is None:
+
+            def attempt() -> T:
+                with self.transaction(durability=durability) as tx:
+                    return function(tx)
+
+        else:
+            once = Once(key, key_ttl)
+
+            def attempt() -> T:
+                with self.transaction(durability=durability) as tx:
+                    return once.result(tx._scope, lambda: function(tx))
 
         return run_with_retry(attempt)
 
@@ -217,8 +227,8 @@ class Space(_Commits):
     def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
         """Return what a run made, up to the commit with revision ``at``; NotFoundError if there is no such run."""
         id = self._run_id(run)
-        if at is not None and (type(at) is not int or at < 0):
-            raise InvalidInputError("at", f"must be a revision, an int of 0 or more, not {at!r}")
+        if at is not None:
+            check_revision(at, "at")
         replayed = self._replayed(id, at)
         scope = self._scope
         view = ViewScope(scope.space, _view_of(replayed), scope.registry, scope.codec, now=replayed.time)
@@ -243,30 +253,23 @@ class Space(_Commits):
             return journal.replay(view, scope.registry, scope.codec, id.bytes, at)
 
     def changes(self, after: int = 0) -> Iterator[ChangeRecord]:
-        """Iterate over the newest change of each key behind a revision, oldest first, up to now."""
-        if type(after) is not int or after < 0:
-            raise InvalidInputError("after", f"must be a revision, an int of 0 or more, not {after!r}")
-        scope = self._scope
-        view = scope.backend.view(scope.space)
-        goal = view.head().sequence
-        seen: set[tuple[int, bytes]] = set()
-        while True:
-            page = view.changes(after, _CHANGES_PER_PAGE)
-            fresh = [change for change in page if (change.kind, change.key) not in seen and change.revision <= goal]
-            yield from (self._change(change) for change in fresh)
-            if len(page) < _CHANGES_PER_PAGE:
-                return
-            if page[0].revision == page[-1].revision:
-                raise UnsupportedError("a commit of this size cannot be told as changes", capability="changes")
-            after = page[-1].revision - 1
-            seen = {(change.kind, change.key) for change in page if change.revision == page[-1].revision}
+        """Iterate over the newest change of each key behind a revision, oldest first, up to now.
 
-    def _change(self, change: Change) -> ChangeRecord:
-        registry = self._scope.registry
-        name = registry.name_of(change.kind)
-        known = name in {primitive.name for primitive in registry}
-        key = registry.by_id(change.kind).key_text(change.key) if known else change.key.hex()
-        return ChangeRecord(change.revision, name, key, change.deleted)
+        NotFoundError if deletions behind ``after`` are not known any more (see ``compact``, ``drop_space``).
+        """
+        return changes(self._scope, check_revision(after, "after"))
+
+    def watch(
+        self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
+    ) -> Iterator[ChangeRecord]:
+        """Iterate over changes as they come: as ``changes`` does, and then wait for more.
+
+        ``after`` is a revision; without one, what is committed from now on is told. ``kinds`` are the kinds to tell of,
+        as "memory". The iteration ends when ``timeout`` seconds have passed without a change, or when the store is
+        closed. Commits of this process are told at once, those of others within 50 ms. NotFoundError if deletions
+        behind ``after`` are not known any more (see ``compact``, ``drop_space``).
+        """
+        return iter(Watcher(self._scope, after, timeout, kinds))
 
 
 def _view_of(replayed: journal.Replayed) -> Any:
@@ -365,6 +368,7 @@ class Store:
     def close(self) -> None:
         """Flush and release everything; idempotent."""
         self._backend.close()
+        self._backend.committer.published.end()
 
     def __enter__(self) -> Store:
         return self

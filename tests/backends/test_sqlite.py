@@ -412,6 +412,25 @@ def test_an_unknown_outcome_is_said(store):
         store.kv.put("k", 3)
 
 
+@pytest.mark.parametrize("took_effect", [False, True])
+def test_an_unknown_outcome_is_resolved_by_the_key(path, store, monkeypatch, took_effect):
+    def add(tx):
+        tx.kv.put("n", tx.kv.get("n", 0) + 1)
+        return tx.kv.get("n")
+
+    real = failing(store, "COMMIT", apsw.FullError("?"), after=took_effect, rollback=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("holdfast.backends.sqlite.step.SqliteStep._was_committed", lambda *_: 1 / 0)
+        with pytest.raises(CommitUnknownError):
+            store.transact(add, key="job")
+    store._backend._writer = real
+    store.close()
+    with holdfast.open(path) as again:
+        assert again.kv.get("n") == (1 if took_effect else None)
+        assert again.transact(add, key="job") == 1 and again.transact(add, key="job") == 1
+        assert again.kv.get("n") == 1
+
+
 def test_a_record_that_should_not_be_there(store):
     commit(store, put(store, b"k"))
     step = store._backend._begin_step("strict")

@@ -106,7 +106,7 @@ class SqliteBackend:
                     raise PermissionDeniedError(f"{self._name} cannot be written; open it with read_only=True")
                 schema.prepare(connection, self._name, TEXT_TABLES, read_only=self._read_only)
                 if not self._read_only:
-                    schema.name_kinds(connection, [(one.id, one.name) for one in registry])
+                    schema.name_kinds(connection, [(0, "core"), *((one.id, one.name) for one in registry)])
             if is_new:
                 sync_directory(self.path.parent)
         except BaseException:

@@ -1,0 +1,193 @@
+"""The verbs of a whole store, on any backend: transactions with a key, the change feed and its watchers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.errors import ConflictError, InvalidInputError
+from holdfast.feed import CHANGES_PER_PAGE, POLL_SECONDS
+from holdfast.store import Store
+from holdfast.testing.contract import Conformance
+
+_ONCE = """
+import sys, holdfast
+with holdfast.open(sys.argv[1]) as store:
+    def add(tx):
+        tx.events.append("log", sys.argv[2])
+        return sys.argv[2]
+    print(store.transact(add, key="job"))
+"""
+
+
+class VerbContract(Conformance):
+    """What is asked of a whole store or space, beyond the primitives."""
+
+    def test_a_transaction_with_a_key_takes_place_once(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        calls: list[int] = []
+
+        def add(tx: Any) -> dict[str, int]:
+            calls.append(1)
+            tx.kv.put("n", (tx.kv.get("n") or 0) + 1)
+            return {"n": tx.kv.get("n")}
+
+        assert store.transact(add, key="job") == {"n": 1}
+        head = store._backend.view("default").head()
+        assert store.transact(add, key="job") == {"n": 1} and store.kv.get("n") == 1 and len(calls) == 1
+        assert store._backend.view("default").head() == head
+        assert store.transact(add, key="other") == {"n": 2} and store.space("b").transact(add, key="job") == {"n": 1}
+        if self.persistent:
+            store.close()
+            store = self.open(tmp_path)
+            assert store.transact(add, key="job") == {"n": 1} and store.kv.get("n") == 2
+        assert {change.kind for change in store.changes()} == {"kv"}
+        assert store.status()["spaces"]["default"]["records"] == {"kv": 1} and store.verify() == []
+        store.close()
+
+    def test_a_transaction_with_a_key_that_fails_leaves_the_key_free(self, store: Store) -> None:
+        def fail(tx: Any) -> None:
+            tx.kv.put("a", 1)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            store.transact(fail, key="job")
+        with pytest.raises(InvalidInputError, match="result") as caught:
+            store.transact(lambda tx: (tx.kv.put("a", 1), object())[1], key="job")
+        assert caught.value.field == "result" and not store.kv.exists("a")
+        for options, field in (({"key": ""}, "key"), ({"key": "k" * 241}, "key"), ({"key_ttl": 0}, "key_ttl")):
+            with pytest.raises(InvalidInputError) as caught:
+                store.transact(lambda tx: tx.kv.put("a", 1), **{"key": "job", **options})
+            assert caught.value.field == field
+        assert store.transact(lambda tx: None, key="job") is None and store.transact(lambda tx: 1, key="job") is None
+
+    def test_a_key_is_free_again_when_its_result_has_expired(self, store: Store) -> None:
+        assert store.transact(lambda tx: 1, key="job", key_ttl=timedelta(microseconds=1)) == 1
+        assert store.transact(lambda tx: 2, key="job", key_ttl=3600) == 2
+        assert store.transact(lambda tx: 3, key="job") == 2
+
+    def test_a_transaction_with_a_key_in_a_run_leaves_no_trace_of_the_key(self, store: Store) -> None:
+        with store.run("r") as run:
+            assert run.transact(lambda tx: tx.kv.put("a", 1).key, key="job") == "a"
+            assert store.transact(lambda tx: "b", key="job") == "a"
+        assert store.replay(run.id).keys() == [("kv", "a", False)]
+
+    def test_of_many_with_one_key_exactly_one_commits(self, store: Store) -> None:
+        results: list[Any] = []
+
+        def work(number: int) -> None:
+            def add(tx: Any) -> int:
+                tx.events.append("log", number)
+                return number
+
+            results.append(store.transact(add, key="job"))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [event.data for event in store.events.read("log")] == [results[0]] and results == results[:1] * 8
+
+    def test_of_many_processes_with_one_key_exactly_one_commits(self, tmp_path: Path) -> None:
+        if not self.multi_process or not self.persistent:
+            pytest.skip("one process at a time")
+        self.open(tmp_path).close()
+        command = [sys.executable, "-c", _ONCE, self.url(tmp_path)]
+        started = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(3)]
+        results = {process.communicate(timeout=60)[0].strip() for process in started}
+        with self.open(tmp_path) as store:
+            assert [event.data for event in store.events.read("log")] == list(results)
+
+    def test_a_conflict_of_its_own_is_told_as_without_a_key(self, store: Store) -> None:
+        store.kv.put("a", 1)
+        with pytest.raises(ConflictError), store.transaction() as tx:
+            tx.kv.create("a", 2)
+        record = store.kv.record("a")
+        assert store.transact(lambda tx: tx.kv.put("a", 2, expected=record).key, key="job") == "a"
+        assert store.kv.get("a") == 2
+
+    def test_a_commit_of_any_size_is_told_as_changes(self, store: Store) -> None:
+        store.kv.put("a", 1)
+        store.kv.put_many({f"k{n:04}": 0 for n in range(2 * CHANGES_PER_PAGE + 1)})
+        store.kv.put("b", 1)
+        told = [(change.revision, change.key) for change in store.changes()]
+        assert told[0] == (1, "a") and told[-1] == (3, "b") and len(told) == 2 * CHANGES_PER_PAGE + 3
+        assert [change.key for change in store.watch(0, timeout=0)] == [key for _, key in told]
+        assert [change.key for change in store.changes(after=2)] == ["b"] and list(store.changes(after=9)) == []
+
+    def test_a_watcher_tells_what_comes_and_gives_up_in_the_end(self, store: Store) -> None:
+        store.kv.put("before", 1)
+        watched = store.watch(timeout=0.2)
+        store.kv.put("a", 1)
+        store.kv.delete("before")
+        told = [(change.revision, change.kind, change.key, change.deleted) for change in watched]
+        assert told == [(2, "kv", "a", False), (3, "kv", "before", True)]
+        store.events.append("s", 1)
+        assert [change.kind for change in store.watch(1, timeout=0, kinds=["event"])] == ["event", "event"]
+        assert list(store.watch(timeout=0)) == [] and next(store.watch(after=0)).revision == 2
+        for options, field in (({"after": -1}, "after"), ({"timeout": -1}, "timeout"), ({"kinds": ["no"]}, "kind")):
+            with pytest.raises(InvalidInputError) as caught:
+                store.watch(**options)
+            assert caught.value.field == field
+
+    def test_a_watcher_misses_nothing_that_threads_commit(self, store: Store) -> None:
+        watched = store.watch(timeout=5)
+
+        def work(writer: int) -> None:
+            for number in range(40):
+                store.kv.put(f"{writer}/{number % 7}", number)
+            store.events.append("done", writer)
+
+        threads = [threading.Thread(target=work, args=(writer,)) for writer in range(3)]
+        for thread in threads:
+            thread.start()
+        revisions, newest, done = [0], {}, 0
+        for change in watched:
+            assert change.revision >= revisions[-1]
+            revisions.append(change.revision)
+            newest[change.kind, change.key] = change.revision
+            done += change.kind == "event" and change.key != "done"
+            if done == 3:
+                break
+        for thread in threads:
+            thread.join()
+        assert newest == {(change.kind, change.key): change.revision for change in store.changes()}
+
+    def test_a_watcher_is_woken_at_once_and_ends_when_the_store_is_closed(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        took: list[float] = []
+
+        def watch() -> None:
+            took.extend(time.monotonic() - store.kv.get(change.key) for change in store.watch(after=0))
+            took.append(-1)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        for number in range(20):
+            store.kv.put(f"k{number}", time.monotonic())
+            time.sleep(0.002)
+        deadline = time.monotonic() + 10
+        while len(took) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        store.close()
+        thread.join(10)
+        assert not thread.is_alive() and took[-1] == -1 and len(took) == 21
+        assert sorted(took)[10] < POLL_SECONDS / 2  # it does not wait for the next poll
+
+    def test_a_watcher_sees_other_processes(self, tmp_path: Path) -> None:
+        if not self.multi_process or not self.persistent:
+            pytest.skip("one process at a time")
+        with self.open(tmp_path) as store, self.open(tmp_path) as other:
+            watched = store.watch(timeout=20)
+            timer = threading.Timer(0.1, lambda: other.kv.put("a", 1))
+            timer.start()
+            assert next(watched).key == "a"
+            timer.join()
