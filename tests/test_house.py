@@ -21,7 +21,7 @@ FLOORS = {
     2: ("backend", "primitive", "core", "registry", "validation", "staging", "committer"),
     3: ("log", "tables", "sqlite_library", "text_index"),
     4: ("backends",),
-    5: ("inputs", "scope", "idempotency", "feed", "selection", "transaction", "journal"),
+    5: ("inputs", "scope", "idempotency", "feed", "retention", "selection", "transaction", "journal"),
     6: ("search",),
     7: ("primitives",),
     8: ("faces", "records", "store", "async_work", "aio_faces", "aio"),

@@ -168,6 +168,10 @@ class AsyncSpace(_AsyncCommits):
         """Return the newest change of each key behind a revision, oldest first."""
         return await self._worker.hop(lambda: list(self._space.changes(after)))
 
+    async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
+        """Remove records that have expired; return how many of each kind."""
+        return await self._worker.hop(self._space.sweep, limit=limit, dry_run=dry_run)
+
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
     ) -> AsyncIterator[ChangeRecord]:
@@ -237,6 +241,10 @@ class AsyncStore:
     async def status(self) -> dict[str, Any]:
         """Return what a person asks of a store."""
         return await self._worker.hop(self._store.status)
+
+    async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, dict[str, int]]:
+        """Remove what has expired in all spaces; return how many by space and kind."""
+        return await self._worker.hop(self._store.sweep, limit=limit, dry_run=dry_run)
 
     async def verify(self) -> list[str]:
         """Check everything; one line for each fault."""

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from holdfast.codec import Value
-from holdfast.entry_types import CORE_KEEP, PRIMITIVE_IDS
-from holdfast.primitive import EntryType, Primitive, Put, fold_put, own_key
+from holdfast.entry_types import CORE_EXPIRE, CORE_KEEP, CORE_REMOVE, PRIMITIVE_IDS
+from holdfast.model import Touched, Written
+from holdfast.primitive import EntryType, Moment, Payload, Primitive, Put, fold_put, own_key
 
 CORE = PRIMITIVE_IDS["core"]
 
@@ -27,6 +28,34 @@ class Keep(Put, frozen=True, gc=False):
     """Entry 0x04: keep the result of a transaction under its key, until it expires."""
 
 
+class Removal(Payload, frozen=True, gc=False):
+    """A record of any kind that is to go, if it is still the one with this revision."""
+
+    kind: int
+    key: bytes
+    revision: int
+
+
+class Expire(Removal, frozen=True, gc=False):
+    """Entry 0x05: remove a record that has expired."""
+
+
+class Remove(Removal, frozen=True, gc=False):
+    """Entry 0x06: remove a record, whether it has expired or not."""
+
+
+def _fold_remove(entry: Removal, touched: Touched, at: Moment) -> Written:
+    record = touched[entry.key]
+    return {} if record is None or record.revision != entry.revision else {entry.key: None}
+
+
+def _fold_expire(entry: Expire, touched: Touched, at: Moment) -> Written:
+    record = touched[entry.key]
+    if record is None or record.expires_at is None or record.expires_at > at.now:
+        return {}
+    return _fold_remove(entry, touched, at)
+
+
 def _no_face(scope: Any) -> None:
     """Core records stand on no face."""
 
@@ -38,5 +67,9 @@ class CorePrimitive(Primitive):
     id = CORE
     attribute = "core"
     body = KeptResult
-    entry_types = (EntryType(CORE_KEEP, Keep, fold_put, own_key, journaled=False),)
+    entry_types = (
+        EntryType(CORE_KEEP, Keep, fold_put, own_key, journaled=False),
+        EntryType(CORE_EXPIRE, Expire, _fold_expire, own_key, journaled=False, any_kind=True),
+        EntryType(CORE_REMOVE, Remove, _fold_remove, own_key, journaled=False, any_kind=True),
+    )
     face = _no_face

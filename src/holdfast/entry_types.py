@@ -2,7 +2,7 @@
 
     range        primitive   id     entries
     0x00-0x0F    core        0      define 0x00 (user primitives by name), snapshot marker 0x01, opaque 0x02,
-                                    commit 0x03, keep 0x04
+                                    commit 0x03, keep 0x04, expire 0x05, remove 0x06
     0x10-0x1F    kv          1      put 0x10, delete 0x11
     0x20-0x2F    json        2      create 0x20, set 0x21, delete 0x22, patch 0x23
     0x30-0x3F    event       3      append 0x30
@@ -44,7 +44,7 @@ USER_ENTRY_TYPE_FIRST = 0xC0
 ENTRY_TYPE_LAST = 0xFF
 PRIMITIVE_ID_LAST = 255
 
-CORE_KEEP = 0x04
+CORE_KEEP, CORE_EXPIRE, CORE_REMOVE = 0x04, 0x05, 0x06
 KV_PUT, KV_DELETE = 0x10, 0x11
 EVENT_APPEND = 0x30
 RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63

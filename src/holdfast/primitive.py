@@ -46,6 +46,7 @@ class EntryType(msgspec.Struct, frozen=True):
     version and revision read 0), "pending" (known after the commit), or "read" (the truth, so the touched
     records are read and the transaction can be overtaken).
     ``journaled``: an entry inside a run is kept in its journal.
+    ``any_kind``: the payload says in ``kind`` whose records it touches, and the fold sees those that have expired too.
     """
 
     code: int
@@ -56,6 +57,7 @@ class EntryType(msgspec.Struct, frozen=True):
     body: bool = False
     before_commit: Literal["preview", "pending", "read"] = "preview"
     journaled: bool = True
+    any_kind: bool = False
 
 
 class Primitive:

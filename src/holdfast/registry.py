@@ -83,6 +83,15 @@ class PrimitiveRegistry:
         """Iterate over the primitives in the order of their ids."""
         return iter(sorted(self._by_name.values(), key=lambda primitive: primitive.id))
 
+    def ids(self) -> list[int]:
+        """Return the ids of all kinds of records that are known, core's too, in order."""
+        return sorted(self._by_id)
+
+    def kind_of(self, payload: Any) -> tuple[int, EntryType]:
+        """Return the kind of the records that a payload touches, and its entry type."""
+        kind, entry_type = self.by_payload[type(payload)]
+        return (payload.kind if entry_type.any_kind else kind), entry_type
+
     def by_id(self, number: int) -> Primitive:
         """Return the primitive with this id; KeyError if there is none."""
         return self._by_id[number]

@@ -58,7 +58,7 @@ class Stage:
         if type(step) is Guard:
             needed.setdefault((step.kind, step.body), {})[step.key] = None
             return
-        kind, entry_type = self._registry.by_payload[type(step)]
+        kind, entry_type = self._registry.kind_of(step)
         keys = needed.setdefault((kind, entry_type.body), {})
         for key in entry_type.keys(step):
             keys[key] = None
@@ -78,9 +78,10 @@ class Stage:
             if type(step) is Guard:
                 step.check(self._find(step.kind, step.key, local.get(step.kind), now))
                 continue
-            kind, entry_type = self._registry.by_payload[type(step)]
+            kind, entry_type = self._registry.kind_of(step)
             mine = local.get(kind)
-            touched: Touched = {key: self._find(kind, key, mine, now) for key in entry_type.keys(step)}
+            seen_at = 0 if entry_type.any_kind else now  # nothing has expired at 0
+            touched: Touched = {key: self._find(kind, key, mine, seen_at) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:
                 size += self._accept(kind, written, touched)

@@ -27,7 +27,8 @@ from holdfast.inputs import check_choice, check_id
 from holdfast.model import DURABILITIES, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
-from holdfast.scope import DirectScope, Scope, ViewScope
+from holdfast.retention import sweep
+from holdfast.scope import DirectScope, Scope, ViewScope, check_limit
 from holdfast.search.text import TextSearch
 from holdfast.transaction import TransactionScope, run_with_retry
 
@@ -259,6 +260,15 @@ class Space(_Commits):
         """
         return changes(self._scope, check_revision(after, "after"))
 
+    def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
+        """Remove records that have expired, up to ``limit`` (None: all), by ordinary commits of bounded size.
+
+        Expired records are hidden from every read at once; this gives their room back. One that was renewed meanwhile
+        stays. Returns how many of each kind went, or with ``dry_run`` would go ("core": results of transactions with a
+        key).
+        """
+        return sweep(self._scope, limit, dry_run=dry_run)
+
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
     ) -> Iterator[ChangeRecord]:
@@ -328,6 +338,20 @@ class Store:
             **stats,
             "spaces": spaces,
         }
+
+    def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, dict[str, int]]:
+        """Remove what has expired in all spaces, up to ``limit`` records; return how many by space and kind.
+
+        See ``Space.sweep``.
+        """
+        left = check_limit(limit, optional=True)
+        swept: dict[str, dict[str, int]] = {}
+        for name in self.spaces():
+            counts = self.space(name).sweep(limit=left, dry_run=dry_run) if left else {}
+            left -= sum(counts.values())
+            if counts:
+                swept[name] = counts
+        return swept
 
     def verify(self) -> list[str]:
         """Check everything: the medium, the indexes, that each body can be read, the chains of all event streams.

@@ -129,14 +129,14 @@ class TransactionScope(Scope):
         return taken
 
     def _kind_of(self, step: Any) -> int:
-        return step.kind if type(step) is Guard else self.registry.by_payload[type(step)][0]
+        return step.kind if type(step) is Guard else self.registry.kind_of(step)[0]
 
     def _fold(self, step: Any) -> Written | None:
         """Fold a step on what this transaction sees; what it touches is then read, and can be overtaken."""
         if type(step) is Guard:
             step.check(self._seen(step.kind, [step.key], "records" if step.body else "headers")[0])
             return None
-        kind, entry_type = self.registry.by_payload[type(step)]
+        kind, entry_type = self.registry.kind_of(step)
         keys = entry_type.keys(step)
         now = clock.now()
         touched: dict[bytes, Any] = {}

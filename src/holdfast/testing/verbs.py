@@ -1,4 +1,4 @@
-"""The verbs of a whole store, on any backend: transactions with a key, the change feed and its watchers."""
+"""The verbs of a whole store, on any backend: transactions with a key, the change feed and its watchers, sweeping."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from holdfast.core import Expire, Remove
 from holdfast.errors import ConflictError, InvalidInputError
 from holdfast.feed import CHANGES_PER_PAGE, POLL_SECONDS
+from holdfast.retention import RECORDS_PER_COMMIT
 from holdfast.store import Store
-from holdfast.testing.contract import Conformance
+from holdfast.testing.contract import FIRST, LAST, Conformance, commit, put, view
+from holdfast.testing.toys import RAW, RawDelete
 
 _ONCE = """
 import sys, holdfast
@@ -27,8 +30,11 @@ with holdfast.open(sys.argv[1]) as store:
 """
 
 
-class VerbContract(Conformance):
-    """What is asked of a whole store or space, beyond the primitives."""
+_TICK = timedelta(microseconds=1)
+
+
+class FeedContract(Conformance):
+    """Transactions with a key, changes, watchers."""
 
     def test_a_transaction_with_a_key_takes_place_once(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
@@ -191,3 +197,53 @@ class VerbContract(Conformance):
             timer.start()
             assert next(watched).key == "a"
             timer.join()
+
+
+class VerbContract(FeedContract):
+    """What is asked of a whole store or space, beyond the primitives."""
+
+    def test_sweeping_removes_what_has_expired_and_nothing_else(self, store: Store) -> None:
+        store.kv.put("stays", 1)
+        store.kv.put("later", 1, ttl=3600)
+        memory = store.memories.store("gone soon", ttl=_TICK, embeddings={"m": [1.0]})
+        with store.run("r") as run:
+            for number in range(3):
+                run.kv.put(f"gone/{number}", number, ttl=_TICK)
+        store.transact(lambda tx: 1, key="job", key_ttl=_TICK)
+        assert view(store).count(1) == 5 and store.kv.count() == 2
+        expected = {"core": 1, "kv": 3, "memory": 1}
+        before = view(store).head()
+        assert store.space("default").sweep(dry_run=True) == expected and view(store).head() == before
+        assert store.sweep(dry_run=True, limit=2) == {"default": {"core": 1, "kv": 1}}
+        assert store.space("default").sweep(limit=2) == {"core": 1, "kv": 1}
+        store.space("other").kv.put("gone", 1, ttl=_TICK)
+        assert store.sweep() == {"default": {"kv": 2, "memory": 1}, "other": {"kv": 1}} and store.sweep() == {}
+        assert view(store).count(1) == 2 == store.kv.count() and view(store, "other").count(1) == 0
+        told = {change.key for change in store.changes(after=before.sequence) if change.deleted}
+        assert told == {"gone/0", "gone/1", "gone/2", str(memory.id)} and store.verify() == []
+        assert [key for _, key, made in store.replay(run.id).values() if made] == ["gone/0", "gone/1", "gone/2"]
+        with pytest.raises(InvalidInputError, match="limit"):
+            store.sweep(limit=0)
+        store.kv.put("gone/0", 1)
+        assert store.kv.record("gone/0").version == 1
+
+    def test_what_is_renewed_while_it_is_swept_stays(self, store: Store) -> None:
+        commit(store, *(put(store, bytes([number]), number, expires_at=1) for number in range(4)))
+        old = view(store).read(RAW, [bytes([number]) for number in range(4)])
+        commit(store, put(store, b"\x00", "for ever"), put(store, b"\x01", "expired again", expires_at=2))
+        commit(store, RawDelete(b"\x02"))
+        commit(store, *(Expire(RAW, record.key, record.revision) for record in old))
+        assert [item.key for item in view(store).scan(RAW, None, FIRST, LAST).items] == [b"\x00", b"\x01"]
+        kept = view(store).read(RAW, [b"\x00"])[0]
+        head = view(store).head()
+        commit(store, Expire(RAW, kept.key, kept.revision), Remove(RAW, kept.key, kept.revision + 1))
+        assert view(store).head() == head
+        commit(store, Remove(RAW, kept.key, kept.revision))
+        assert view(store).count(RAW) == 1 and store.space("default").sweep() == {"raw": 1}
+        assert view(store).changes(head.sequence, 9)[0].deleted and store.verify() == []
+
+    def test_sweeping_goes_on_behind_a_commit(self, store: Store) -> None:
+        count = RECORDS_PER_COMMIT + 7
+        commit(store, *(put(store, number.to_bytes(2, "big"), expires_at=1) for number in range(count)))
+        assert store.space("default").sweep() == {"raw": count} and view(store).count(RAW) == 0
+        assert view(store).head().sequence == 3
