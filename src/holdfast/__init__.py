@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from holdfast.backend import Compaction
 from holdfast.errors import (
     ClosedError,
     CommitUnknownError,
@@ -65,6 +66,7 @@ __all__ = [
     "ChangeRecord",
     "ClosedError",
     "CommitUnknownError",
+    "Compaction",
     "ConflictError",
     "CorruptionError",
     "Custom",

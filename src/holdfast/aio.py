@@ -18,6 +18,7 @@ from uuid import UUID
 
 from holdfast.aio_faces import AsyncEvents, AsyncKeyValues, AsyncMemories, AsyncRuns
 from holdfast.async_work import DeferringScope, Worker, call_in
+from holdfast.backend import Compaction
 from holdfast.errors import ClosedError
 from holdfast.faces import Faces
 from holdfast.feed import ChangeRecord, Watcher
@@ -26,7 +27,7 @@ from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
-from holdfast.store import DEFAULT_SPACE, Replay, Run, Space, Store, Transaction
+from holdfast.store import CHANGES_KEPT, DEFAULT_SPACE, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
 T = TypeVar("T")
@@ -184,7 +185,7 @@ class AsyncSpace(_AsyncCommits):
     async def _watch(self, watcher: Watcher) -> AsyncIterator[ChangeRecord]:
         woken = asyncio.Event()
         wake = partial(call_in, asyncio.get_running_loop(), woken.set)
-        watcher.published.add(wake)
+        watcher.published.add(wake, watcher)
         try:
             while True:
                 woken.clear()
@@ -253,6 +254,14 @@ class AsyncStore:
     async def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
         """Catch the text index of a space up now; ``progress`` is called in a thread."""
         await self._worker.hop(self._store.refresh_search, space, progress)
+
+    async def drop_space(self, name: str) -> bool:
+        """Remove everything of a space in one commit; True if there was something."""
+        return await self._worker.hop(self._store.drop_space, name)
+
+    async def compact(self, *, keep_changes: int = CHANGES_KEPT) -> Compaction:
+        """Give the room of what was deleted back; returns the sizes."""
+        return await self._worker.hop(self._store.compact, keep_changes=keep_changes)
 
     async def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""

@@ -55,23 +55,27 @@ class Published:
 
     def __init__(self) -> None:
         self.ended = False
-        self._waiting: tuple[Callable[[], object], ...] = ()
+        self._waiting: tuple[tuple[Callable[[], object], Any], ...] = ()
         self._mutex = threading.Lock()
 
-    def add(self, wake: Callable[[], object]) -> None:
-        """Call ``wake`` from now on."""
+    def add(self, wake: Callable[[], object], watcher: Any) -> None:
+        """Call ``wake`` from now on; the watcher has a ``space`` and a ``position`` in its feed."""
         with self._mutex:
-            self._waiting += (wake,)
+            self._waiting += ((wake, watcher),)
 
     def remove(self, wake: Callable[[], object]) -> None:
         """Call it no more."""
         with self._mutex:
-            self._waiting = tuple(one for one in self._waiting if one != wake)
+            self._waiting = tuple(one for one in self._waiting if one[0] != wake)
 
     def tell(self) -> None:
         """Wake everybody."""
-        for wake in self._waiting:
+        for wake, _ in self._waiting:
             wake()
+
+    def positions(self, space: str) -> list[int]:
+        """Return where those stand who follow the feed of a space."""
+        return [watcher.position for _, watcher in self._waiting if watcher.space == space]
 
     def end(self) -> None:
         """Wake everybody for the last time: the store is closed."""
@@ -204,8 +208,8 @@ class Committer:
                         ticket.batch.space, step.view(ticket.batch.space), self.registry, self.codec
                     )
                     stage.fetch([one.batch for one in group[position:] if one.batch.space == ticket.batch.space])
-                elif stage.changed and ticket.batch.reads and (ticket.batch.reads.ranges or ticket.batch.reads.counts):
-                    self._put_back(group[position:])  # its ranges are compared with what is committed, so commit first
+                elif stage.must_wait(ticket.batch):
+                    self._put_back(group[position:])
                     del group[position:]
                     break
                 try:

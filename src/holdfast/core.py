@@ -6,13 +6,23 @@ transactions that were given a key. Knows no backend; folds are pure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from holdfast.codec import Value
-from holdfast.entry_types import CORE_EXPIRE, CORE_KEEP, CORE_REMOVE, PRIMITIVE_IDS
-from holdfast.model import Touched, Written
+from holdfast.entry_types import (
+    CORE_DROP_JOURNAL,
+    CORE_DROP_SPACE,
+    CORE_EXPIRE,
+    CORE_FORGOTTEN,
+    CORE_KEEP,
+    CORE_REMOVE,
+    CORE_SCRUB,
+    PRIMITIVE_IDS,
+)
+from holdfast.model import Entry, Erasure, LostRow, Touched, Written
 from holdfast.primitive import EntryType, Moment, Payload, Primitive, Put, fold_put, own_key
 
 CORE = PRIMITIVE_IDS["core"]
@@ -56,6 +66,49 @@ def _fold_expire(entry: Expire, touched: Touched, at: Moment) -> Written:
     return _fold_remove(entry, touched, at)
 
 
+class Forgotten(Payload, frozen=True, gc=False):
+    """Entry 0x07: stands in a journal where an entry was forgotten; ``lost`` are other (kind, key) that it touched."""
+
+    lost: tuple[tuple[int, bytes], ...]
+
+
+class Scrub(Payload, frozen=True, gc=False):
+    """Entry 0x08: take the content out of rows of a journal."""
+
+    run: bytes
+    rows: tuple[LostRow, ...]
+
+
+class DropJournal(Payload, frozen=True, gc=False):
+    """Entry 0x09: remove the journal of a run."""
+
+    run: bytes
+
+
+class DropSpace(Payload, frozen=True, gc=False):
+    """Entry 0x0A: remove everything of the space; its numbers go on."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _scrubbed(entry: Scrub) -> Erasure:
+    rows = [(row.revision, row.ordinal, Entry(CORE_FORGOTTEN, 1, _encode(Forgotten(row.lost)))) for row in entry.rows]
+    return Erasure(entry.run, tuple(rows))
+
+
+def _fold_nothing(entry: Any, touched: Touched, at: Moment) -> Written:
+    return {}
+
+
+def _no_keys(entry: Any) -> tuple[bytes, ...]:
+    return ()
+
+
+def _eraser(code: int, payload: type[Payload], erases: Callable[[Any], Erasure]) -> EntryType:
+    return EntryType(code, payload, _fold_nothing, _no_keys, journaled=False, erases=erases)
+
+
 def _no_face(scope: Any) -> None:
     """Core records stand on no face."""
 
@@ -71,5 +124,9 @@ class CorePrimitive(Primitive):
         EntryType(CORE_KEEP, Keep, fold_put, own_key, journaled=False),
         EntryType(CORE_EXPIRE, Expire, _fold_expire, own_key, journaled=False, any_kind=True),
         EntryType(CORE_REMOVE, Remove, _fold_remove, own_key, journaled=False, any_kind=True),
+        EntryType(CORE_FORGOTTEN, Forgotten, _fold_nothing, _no_keys, journaled=False),
+        _eraser(CORE_SCRUB, Scrub, _scrubbed),
+        _eraser(CORE_DROP_JOURNAL, DropJournal, lambda entry: Erasure(entry.run)),
+        _eraser(CORE_DROP_SPACE, DropSpace, lambda entry: Erasure(None)),
     )
     face = _no_face

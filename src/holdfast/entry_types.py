@@ -2,7 +2,8 @@
 
     range        primitive   id     entries
     0x00-0x0F    core        0      define 0x00 (user primitives by name), snapshot marker 0x01, opaque 0x02,
-                                    commit 0x03, keep 0x04, expire 0x05, remove 0x06
+                                    commit 0x03, keep 0x04, expire 0x05, remove 0x06, forgotten 0x07,
+                                    scrub 0x08, drop journal 0x09, drop space 0x0A
     0x10-0x1F    kv          1      put 0x10, delete 0x11
     0x20-0x2F    json        2      create 0x20, set 0x21, delete 0x22, patch 0x23
     0x30-0x3F    event       3      append 0x30
@@ -45,6 +46,7 @@ ENTRY_TYPE_LAST = 0xFF
 PRIMITIVE_ID_LAST = 255
 
 CORE_KEEP, CORE_EXPIRE, CORE_REMOVE = 0x04, 0x05, 0x06
+CORE_FORGOTTEN, CORE_SCRUB, CORE_DROP_JOURNAL, CORE_DROP_SPACE = 0x07, 0x08, 0x09, 0x0A
 KV_PUT, KV_DELETE = 0x10, 0x11
 EVENT_APPEND = 0x30
 RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63

@@ -99,6 +99,7 @@ class Watcher:
 
     def __init__(self, scope: DirectScope, after: object, timeout: object, kinds: object) -> None:
         self._scope = scope
+        self.space = scope.space
         self._view = scope.backend.view(scope.space)
         self._kinds = None if kinds is None else {_kind_name(scope.registry, one) for one in check_many(kinds, "kinds")}
         self._timeout = None if timeout is None else check_seconds(timeout, "timeout")
@@ -137,7 +138,7 @@ class Watcher:
     def __iter__(self) -> Iterator[ChangeRecord]:
         """Yield changes as they come, until ``timeout`` seconds have passed without one, or the store is closed."""
         woken = threading.Event()
-        self.published.add(woken.set)
+        self.published.add(woken.set, self)
         try:
             while True:
                 woken.clear()

@@ -100,6 +100,25 @@ class JournalRow(msgspec.Struct, frozen=True, gc=False):
     bases: tuple[tuple[bytes, bytes | None], ...]
 
 
+class LostRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A journal row whose content is to go; ``lost`` are the other (kind, key) of which it told."""
+
+    revision: int
+    ordinal: int
+    lost: tuple[tuple[int, bytes], ...] = ()
+
+
+class Erasure(msgspec.Struct, frozen=True, gc=False):
+    """What a commit takes away beside records, with nothing left of its content.
+
+    ``run`` None: everything of the space, and what was deleted in it is not told any more (the floor of its feed is
+    this commit). ``rows`` None: the whole journal of the run. Else each of these rows becomes the entry beside it.
+    """
+
+    run: bytes | None
+    rows: tuple[tuple[int, int, Entry], ...] | None = None
+
+
 class Page(msgspec.Struct, frozen=True, gc=False):
     """A part of a scan: the items in order, each with its place; ``cursor`` is None where the scan has ended."""
 

@@ -18,7 +18,7 @@ import msgspec
 from holdfast.codec import decode
 from holdfast.errors import ConflictError, InvalidInputError
 from holdfast.keys import decode_key, encode_key
-from holdfast.model import EXPIRY_INDEX, Blobs, Guard, Header, Record, Term, Touched, Written
+from holdfast.model import EXPIRY_INDEX, Blobs, Erasure, Guard, Header, Record, Term, Touched, Written
 
 
 class Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -47,6 +47,7 @@ class EntryType(msgspec.Struct, frozen=True):
     records are read and the transaction can be overtaken).
     ``journaled``: an entry inside a run is kept in its journal.
     ``any_kind``: the payload says in ``kind`` whose records it touches, and the fold sees those that have expired too.
+    ``erases``: payload -> what it takes away beside records. Such an entry is alone in its step of the space.
     """
 
     code: int
@@ -58,6 +59,7 @@ class EntryType(msgspec.Struct, frozen=True):
     before_commit: Literal["preview", "pending", "read"] = "preview"
     journaled: bool = True
     any_kind: bool = False
+    erases: Callable[[Any], Erasure] | None = None
 
 
 class Primitive:

@@ -16,7 +16,7 @@ from holdfast.backend import StagedSpace, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from holdfast.errors import InvalidInputError
 from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
-from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
+from holdfast.model import Batch, Durability, Erasure, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.validation import require_unchanged
@@ -39,6 +39,18 @@ class Stage:
     def changed(self) -> bool:
         """True once a batch has written something."""
         return self.staged.sequence != self.staged.head.sequence
+
+    def must_wait(self, batch: Batch) -> bool:
+        """Return True if a batch cannot be folded upon what is staged, so that this is to be committed first.
+
+        Ranges and counts are compared with what is committed, and an erasure is alone in its step.
+        """
+        if not self.changed:
+            return False
+        if self.staged.erasures or (batch.reads and (batch.reads.ranges or batch.reads.counts)):
+            return True
+        known = self._registry.by_payload
+        return any(type(step) is not Guard and known[type(step)][1].erases for step in batch.steps)
 
     def fetch(self, batches: Sequence[Batch]) -> None:
         """Read everything that the batches touch and expect: one read a kind, two where bodies are needed."""
@@ -73,6 +85,7 @@ class Stage:
         local: dict[int, dict[bytes, Record | None]] = {}
         outcomes: list[Written] = []
         journal: list[tuple[bytes, JournalRow]] = []
+        erasures: list[Erasure] = []
         size = 0
         for step in batch.steps:
             if type(step) is Guard:
@@ -94,14 +107,17 @@ class Stage:
                 else:
                     mine.update(written)
             outcomes.append(written)
+            if entry_type.erases is not None:
+                erasures.append(entry_type.erases(step))
             now += 1
         if size > BATCH_BYTES_MAX:
             raise InvalidInputError("batch", f"{size} bytes in one transaction; at most {BATCH_BYTES_MAX} are allowed")
-        if not local:
+        if not local and not erasures:
             return outcomes, Receipt(staged.sequence, staged.time, durability)
         for kind, records in local.items():
             staged.writes.setdefault(kind, {}).update(records)
         staged.sequence, staged.time = sequence, now - 1
+        staged.erasures += erasures
         if journal:
             staged.journal.extend(journal)
             staged.runs.add((journal[0][0], sequence))

@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from holdfast import journal
-from holdfast.backend import Backend
+from holdfast.backend import Backend, Compaction
 from holdfast.backends.schemes import open_backend
 from holdfast.codec import check_space_name, from_microseconds
+from holdfast.core import DropSpace
 from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.faces import REGISTRY, Faces
 from holdfast.feed import ChangeRecord, Watcher, changes, check_revision
 from holdfast.idempotency import KEY_TTL, Once
 from holdfast.inputs import check_choice, check_id
-from holdfast.model import DURABILITIES, Durability, Receipt
+from holdfast.model import DURABILITIES, Batch, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.retention import sweep
@@ -37,6 +38,8 @@ T = TypeVar("T")
 ENVIRONMENT_VARIABLE = "HOLDFAST_STORE"
 DEFAULT_PATH = "~/.holdfast/store.db"
 DEFAULT_SPACE = "default"
+CHANGES_KEPT = 10_000
+"""For how many commits of a space ``compact`` leaves deletions in its change feed."""
 
 
 class Transaction(Faces):
@@ -384,6 +387,35 @@ class Store:
         for primitive in self._registry:
             if primitive.searchable:
                 self._search.catch_up(space, primitive, progress)
+
+    def drop_space(self, name: str) -> bool:
+        """Remove everything of a space in one commit; True if there was something.
+
+        A space of the same name may come into being again: its revisions go on where those of the dropped one ended,
+        and who follows its changes from before is told so (NotFoundError). ``compact`` then takes the bytes out of the
+        file.
+        """
+        scope = self.space(name)._scope
+        if name not in self.spaces():
+            return False
+        scope.backend.committer.commit(Batch(name, [DropSpace()], self.durability))
+        return True
+
+    def compact(self, *, keep_changes: int = CHANGES_KEPT) -> Compaction:
+        """Give the room of what was deleted back, and leave no byte of it in the file; returns the sizes.
+
+        Deletions are told in change feeds for the last ``keep_changes`` commits of each space, and as long as a watcher
+        of this process or the text index has not seen them; who follows from before them gets NotFoundError and begins
+        again. Takes time, and on SQLite room for a second copy of the file; writers wait meanwhile, readers do not.
+        """
+        if type(keep_changes) is not int or keep_changes < 0:
+            raise InvalidInputError("keep_changes", f"must be an int of 0 or more, not {keep_changes!r}")
+        floors = {}
+        for name in self.spaces():
+            head = self._backend.view(name).head().sequence
+            followers = [*self._search.watermarks(name), *self._backend.committer.published.positions(name)]
+            floors[name] = max(0, min([head - keep_changes, *followers]))
+        return self._backend.compact(floors)
 
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""

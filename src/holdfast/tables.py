@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Change, Cursor, Head, Header, JournalRow, Page, Record, Want
+from holdfast.model import Change, Cursor, Erasure, Head, Header, JournalRow, Page, Record, Want
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -144,6 +144,8 @@ class SpaceTables:
     def apply(self, staged: StagedSpace) -> None:
         """Make a staged group visible, all at once."""
         with self.lock:
+            for erasure in staged.erasures:
+                self._erase(erasure, staged.sequence)
             for kind, records in staged.writes.items():
                 table = self.tables.setdefault(kind, Table())
                 known = staged.before.get(kind, {})
@@ -161,7 +163,48 @@ class SpaceTables:
                     self._feed(kind, key, staged.sequence if record is None else record.revision, record is None)
             for run, row in staged.journal:
                 self.journals.setdefault(run, []).append(row)
-            self.head = Head(staged.sequence, staged.time)
+            self.head = Head(staged.sequence, staged.time, self.head.floor)
+
+    def _erase(self, erasure: Erasure, sequence: int) -> None:
+        for snapshot in self.snapshots:
+            snapshot.keep_journals()
+        if erasure.run is None:
+            for kind, table in self.tables.items():
+                for snapshot in self.snapshots:
+                    snapshot.replaced[kind] = {**table.by_key, **snapshot.replaced.get(kind, {})}
+            self._untell(list(self.latest))
+            self.tables = {kind: Table() for kind in self.tables}
+            self.journals = {}
+            self.head = Head(self.head.sequence, self.head.time, sequence)
+        elif erasure.rows is None:
+            self.journals.pop(erasure.run, None)
+        else:
+            instead = {(revision, ordinal): entry for revision, ordinal, entry in erasure.rows}
+            rows = self.journals.get(erasure.run, [])
+            for place, row in enumerate(rows):
+                entry = instead.get((row.revision, row.ordinal))
+                if entry is not None:
+                    rows[place] = JournalRow(row.revision, row.ordinal, row.time, entry, ())
+
+    def trim(self, floor: int) -> int:
+        """Tell no more of deletions up to a sequence; return how many there were."""
+        with self.lock:
+            told = {place: revision for place, (revision, deleted) in self.latest.items() if deleted}
+            trimmed = {place: revision for place, revision in told.items() if revision <= floor}
+            self._untell(list(trimmed))
+            self.head = Head(self.head.sequence, self.head.time, max(self.head.floor, *trimmed.values(), 0))
+            return len(trimmed)
+
+    def is_empty(self) -> bool:
+        """Return True if nothing was committed here behind the floor, and there is no record."""
+        return self.head.sequence <= self.head.floor and not any(table.by_key for table in self.tables.values())
+
+    def _untell(self, places: Iterable[tuple[int, bytes]]) -> None:
+        for kind, key in places:
+            before = self.latest.pop((kind, key))
+            self.feed.remove((before[0], kind, key))
+            for snapshot in self.snapshots:
+                snapshot.changed.setdefault((kind, key), before)
 
     def _feed(self, kind: int, key: bytes, revision: int, deleted: bool) -> None:
         before = self.latest.get((kind, key))
@@ -237,20 +280,28 @@ class LiveView:
     def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
         """See ``backend.View``."""
         with self._space.lock:
-            rows = self._space.journals.get(run, [])
+            rows = self._journals().get(run, [])
             first = bisect_right(rows, after, key=_row_place)
             return rows[first : first + limit]
 
+    def journaled_runs(self) -> list[bytes]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            return sorted(self._journals())
+
     def last_journaled(self, run: bytes) -> int | None:
         """See ``backend.View``."""
-        rows = self._space.journals.get(run)
+        rows = self._journals().get(run)
         return rows[-1].time if rows else None
 
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
-        rows = self._space.journals.get(run, [])
+        rows = self._journals().get(run, [])
         place = bisect_left(rows, revision, key=_row_revision)
         return place < len(rows) and rows[place].revision == revision
+
+    def _journals(self) -> dict[bytes, list[JournalRow]]:
+        return self._space.journals
 
 
 def _row_place(row: JournalRow) -> tuple[int, int]:
@@ -268,9 +319,18 @@ class SnapshotView(LiveView):
         super().__init__(space)
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
         self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
+        self._kept: dict[bytes, list[JournalRow]] | None = None
         with space.lock:
             self._head = space.head
             space.snapshots.append(self)
+
+    def keep_journals(self) -> None:
+        """Keep the journals as they are, before something of them is erased. Called under the lock."""
+        if self._kept is None:
+            self._kept = {run: list(rows) for run, rows in self._space.journals.items()}
+
+    def _journals(self) -> dict[bytes, list[JournalRow]]:
+        return self._space.journals if self._kept is None else self._kept
 
     def close(self) -> None:
         """Let go of the state."""
@@ -344,10 +404,15 @@ class SnapshotView(LiveView):
         rows = super().journal(run, after, limit)
         return [row for row in rows if row.revision <= self._head.sequence]
 
+    def journaled_runs(self) -> list[bytes]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            return sorted(run for run, rows in self._journals().items() if rows[0].revision <= self._head.sequence)
+
     def last_journaled(self, run: bytes) -> int | None:
         """See ``backend.View``."""
         with self._space.lock:
-            rows = self._space.journals.get(run, [])
+            rows = self._journals().get(run, [])
             behind = bisect_right(rows, self._head.sequence, key=_row_revision)
             return rows[behind - 1].time if behind else None
 

@@ -7,11 +7,11 @@ For tests and scratch work. The same order, isolation, limits and errors as the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from holdfast.backend import Capabilities, StagedSpace, View
+from holdfast.backend import Capabilities, Compaction, StagedSpace, View
 from holdfast.codec import MSGPACK
 from holdfast.committer import Committer
 from holdfast.errors import ClosedError
@@ -53,7 +53,7 @@ class ResidentBackend:
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""
         self._require_open()
-        return sorted(name for name, tables in list(self._spaces.items()) if tables.head.sequence)
+        return sorted(name for name, tables in list(self._spaces.items()) if not tables.is_empty())
 
     def verify(self) -> Iterator[str]:
         """Resident tables have no bytes to check."""
@@ -63,6 +63,13 @@ class ResidentBackend:
     def flush(self) -> None:
         """Nothing is promised, so there is nothing to do."""
         self._require_open()
+
+    def compact(self, floors: Mapping[str, int]) -> Compaction:
+        """See ``backend.Backend``; there are no bytes to give back but those of the change feeds."""
+        self._require_open()
+        with self._write_lock:
+            trimmed = sum(self._tables(space).trim(floor) for space, floor in floors.items())
+        return Compaction(None, None, trimmed, ("memory: holds no file, so there is no room to give back",))
 
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""

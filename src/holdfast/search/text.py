@@ -64,11 +64,22 @@ class TextSearch:
                 self._own = in_memory()
             return self._own
 
+    def watermarks(self, space: str) -> list[int]:
+        """Return how far the indexes of a space have followed its change feed, for those that have begun."""
+        index, registry = self._index(), self._backend.committer.registry
+        found = [index.watermark(space, primitive.id) for primitive in registry if primitive.searchable]
+        return [watermark for watermark in found if watermark]
+
     def catch_up(self, space: str, primitive: Primitive, progress: Callable[[int], None] | None = None) -> int:
         """Take in what was committed since the last time; return how many commits are still not in the index."""
         index, view = self._index(), self._backend.view(space)
-        goal = view.head().sequence
-        at_once = _CHANGES_PER_STEP
+        head, at_once = view.head(), _CHANGES_PER_STEP
+        goal = head.sequence
+        if 0 < index.watermark(space, primitive.id) < head.floor:  # it was not told of deletions
+            try:
+                index.clear(space, primitive.id)
+            except ReadOnlyError:
+                return goal
         while (after := index.watermark(space, primitive.id)) < goal:
             changes = view.changes(after, at_once)
             if len(changes) == at_once:  # the last commit may continue on the next page, so it waits

@@ -1,7 +1,9 @@
-"""The verbs of a whole store, on any backend: transactions with a key, the change feed and its watchers, sweeping."""
+"""The verbs of a whole store, on any backend: transactions with a key, the change feed and its watchers, sweeping,
+dropping and compacting."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import subprocess
 import sys
 import threading
@@ -13,8 +15,8 @@ from typing import Any
 import pytest
 
 from holdfast.core import Expire, Remove
-from holdfast.errors import ConflictError, InvalidInputError
-from holdfast.feed import CHANGES_PER_PAGE, POLL_SECONDS
+from holdfast.errors import ConflictError, InvalidInputError, NotFoundError
+from holdfast.feed import CHANGES_PER_PAGE, POLL_SECONDS, Watcher
 from holdfast.retention import RECORDS_PER_COMMIT
 from holdfast.store import Store
 from holdfast.testing.contract import FIRST, LAST, Conformance, commit, put, view
@@ -247,3 +249,127 @@ class VerbContract(FeedContract):
         commit(store, *(put(store, number.to_bytes(2, "big"), expires_at=1) for number in range(count)))
         assert store.space("default").sweep() == {"raw": count} and view(store).count(RAW) == 0
         assert view(store).head().sequence == 3
+
+    def test_a_dropped_space_is_gone_and_its_numbers_go_on(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        space = store.space("p")
+        with space.run("r") as run:
+            run.kv.put("a", 1)
+            memory = run.memories.store("alpha", embeddings={"m": [1.0]})
+        space.kv.delete("a")
+        space.transact(lambda tx: 1, key="job")
+        assert [hit.record.id for hit in space.memories.search("alpha")] == [memory.id]
+        store.kv.put("other", 1)
+        head = view(store, "p").head()
+        with space.snapshot() as before:
+            told = view(store, "p").changes(0, 99)
+            assert store.drop_space("p") and not store.drop_space("p")
+            assert before.memories.count() == 1 and before.runs.count() == 1 and before.kv.count() == 0
+            assert before._scope._view.changes(0, 99) == told  # type: ignore[attr-defined]
+            assert before._scope._view.journaled_runs() == [run.id.bytes]  # type: ignore[attr-defined]
+            assert before.memories.get(memory.id) == memory and len(before.memories.list()) == 1
+        for _ in range(2):
+            assert store.spaces() == ["default"] and store.verify() == [] and store.kv.get("other") == 1
+            dropped = store.space("p")
+            assert view(store, "p").head().sequence == view(store, "p").head().floor == head.sequence + 1
+            assert (dropped.memories.count(), dropped.runs.count(), view(store, "p").count(0)) == (0, 0, 0)
+            assert list(dropped.changes()) == [] and dropped.memories.search("alpha") == []
+            assert view(store, "p").journaled_runs() == [] and view(store, "p").journal(run.id.bytes, (0, 0), 9) == []
+            if self.persistent:
+                store.close()
+                store = self.open(tmp_path)
+        space = store.space("p")
+        for cursor in (1, head.sequence):
+            with pytest.raises(NotFoundError, match="not known"):
+                list(space.changes(after=cursor))
+            with pytest.raises(NotFoundError, match="not known"):
+                list(space.watch(cursor, timeout=0))
+        again = space.memories.store("alpha again")
+        assert again.revision == head.sequence + 2 and store.spaces() == ["default", "p"]
+        assert [change.revision for change in space.changes()] == [again.revision]
+        assert [hit.record.id for hit in space.memories.search("alpha")] == [again.id]
+        assert space.transact(lambda tx: 2, key="job") == 2 and store.verify() == []
+        with pytest.raises(InvalidInputError):
+            store.drop_space("no/name")
+        store.close()
+
+    def test_a_transaction_over_a_drop_is_overtaken(self, store: Store) -> None:
+        store.kv.put("a", 1)
+        with pytest.raises(ConflictError), store.transaction() as tx:
+            tx.kv.get("a")
+            store.drop_space("default")
+            tx.kv.put("b", 1)
+        assert store.kv.count() == 0
+        store.kv.put("a", 1)
+        with pytest.raises(ConflictError), store.transaction() as tx:
+            tx.kv.get("a")
+            store.kv.delete("a")
+            store.compact(keep_changes=0)
+            tx.kv.put("b", 1)
+        with store.transaction() as tx:
+            assert tx.kv.get("c") is None
+            store.drop_space("default")
+            tx.kv.put("b", 1)
+        assert store.kv.count() == 1
+
+    def test_a_drop_among_writers_is_whole(self, store: Store) -> None:
+        def work(number: int) -> None:
+            for _ in range(20):
+                store.kv.put_many({f"{number}/a": 1, f"{number}/b": 1})
+                store.drop_space("default")
+                count = store.kv.count()
+                assert count % 2 == 0, count
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        assert store.kv.count() % 2 == 0 and store.verify() == []
+
+    def test_compacting_trims_what_everybody_has_seen(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        for number in range(50):
+            store.kv.put(f"k{number}", "x" * 2000)
+        memory = store.memories.store("alpha")
+        store.memories.search("alpha")  # the index has seen all up to here
+        store.memories.purge(memory.id)
+        for number in range(49):
+            store.kv.delete(f"k{number}")
+        store.kv.put("k0", 1)
+        head = view(store).head()
+        done = store.compact()
+        assert done.trimmed == 0 and view(store).head() == head and (done.bytes_before is None) == (not self.persistent)
+        assert self.persistent or done.notes
+        store.compact(keep_changes=0)
+        assert view(store).head() == head  # the text index is behind
+        assert store.memories.search("alpha") == []
+        watcher = Watcher(store.space("default")._scope, head.sequence - 20, None, None)
+        watcher.published.add(watcher.fetch, watcher)
+        assert store.compact(keep_changes=0).trimmed == 30 and view(store).head().floor == head.sequence - 20
+        watcher.published.remove(watcher.fetch)
+        with pytest.raises(NotFoundError):
+            list(store.changes(after=head.sequence - 21))
+        assert len(list(store.changes(after=head.sequence - 20))) == 20
+        done = store.compact(keep_changes=0)
+        assert done.trimmed == 19 and view(store).head().floor == head.sequence - 1
+        if done.bytes_before is not None:
+            assert done.bytes_after is not None and done.bytes_after <= done.bytes_before < 400_000 and not done.notes
+        assert [change.key for change in store.changes()] == ["k49", "k0"] and store.verify() == []
+        assert store.compact(keep_changes=0).trimmed == 0 and store.spaces() == ["default"]
+        with pytest.raises(InvalidInputError):
+            store.compact(keep_changes=-1)
+        if self.persistent:
+            store.close()
+            store = self.open(tmp_path)
+            assert view(store).head().floor == head.sequence - 1
+        store.close()
+
+    def test_each_commit_gets_the_durability_that_it_asks_for(self, tmp_path: Path) -> None:
+        with self.open(tmp_path, durability="buffered") as store:
+            offered = store._backend.capabilities.durabilities
+            for asked in ("strict", "buffered", "ephemeral"):
+                with store.transaction(durability=asked) as tx:
+                    tx.kv.put(asked, 1)
+                assert tx.receipt.durability == (asked if asked in offered else offered[-1])
+            store.flush()
+        if self.persistent:
+            with self.open(tmp_path) as store:
+                assert store.kv.count() == 3
