@@ -23,7 +23,7 @@ WRITES = {
     "KeyValues": {"put", "create", "update", "put_many", "delete", "delete_many"},
     "Events": {"append", "append_many"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
-    "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
+    "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive", "drop_journal"},
 }
 HEADER = '''"""The asynchronous faces: each method has the signature of its synchronous twin, and hands over to it.
 

@@ -51,6 +51,7 @@ from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.run import RunRecord
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
 from holdfast.records import to_dict
+from holdfast.retention import Removal, Retention
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
 from holdfast.store import Replay, Run, Space, Store, Transaction, open
@@ -94,8 +95,10 @@ __all__ = [
     "PoisonedError",
     "ReadError",
     "ReadOnlyError",
+    "Removal",
     "Replay",
     "Results",
+    "Retention",
     "Run",
     "RunRecord",
     "SerializationError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
+from holdfast.retention import Retention
 from holdfast.store import CHANGES_KEPT, DEFAULT_SPACE, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
@@ -172,6 +173,29 @@ class AsyncSpace(_AsyncCommits):
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
         """Remove records that have expired; return how many of each kind."""
         return await self._worker.hop(self._space.sweep, limit=limit, dry_run=dry_run)
+
+    async def retain(
+        self,
+        kind: str,
+        *,
+        older_than: timedelta | float | None = None,
+        keep_days: float | None = None,
+        keep_last: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        journals: bool = False,
+        dry_run: bool = False,
+    ) -> Retention:
+        """Keep what a policy keeps of a kind, and let the rest go for good."""
+        return await self._worker.hop(
+            self._space.retain,
+            kind,
+            older_than=older_than,
+            keep_days=keep_days,
+            keep_last=keep_last,
+            where=where,
+            journals=journals,
+            dry_run=dry_run,
+        )
 
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None

@@ -23,7 +23,7 @@ from holdfast.entry_types import (
     PRIMITIVE_IDS,
 )
 from holdfast.model import Entry, Erasure, LostRow, Touched, Written
-from holdfast.primitive import EntryType, Moment, Payload, Primitive, Put, fold_put, own_key
+from holdfast.primitive import EntryType, Moment, Payload, Primitive, Put, Remove, fold_put, own_key
 
 CORE = PRIMITIVE_IDS["core"]
 
@@ -38,23 +38,11 @@ class Keep(Put, frozen=True, gc=False):
     """Entry 0x04: keep the result of a transaction under its key, until it expires."""
 
 
-class Removal(Payload, frozen=True, gc=False):
-    """A record of any kind that is to go, if it is still the one with this revision."""
-
-    kind: int
-    key: bytes
-    revision: int
+class Expire(Remove, frozen=True, gc=False):
+    """Entry 0x05: remove a record of any kind that has expired, if it is still the one with this revision."""
 
 
-class Expire(Removal, frozen=True, gc=False):
-    """Entry 0x05: remove a record that has expired."""
-
-
-class Remove(Removal, frozen=True, gc=False):
-    """Entry 0x06: remove a record, whether it has expired or not."""
-
-
-def _fold_remove(entry: Removal, touched: Touched, at: Moment) -> Written:
+def _fold_remove(entry: Remove, touched: Touched, at: Moment) -> Written:
     record = touched[entry.key]
     return {} if record is None or record.revision != entry.revision else {entry.key: None}
 

@@ -4,13 +4,13 @@ A primitive is one body struct, its entry types with one fold each, its index te
 its scope (``scope.py``) and does not know where records live. Folds are pure: they see the payload, the records that
 the entry touches, and the moment of the commit - and nothing else, so that the live commit, recovery and replay agree.
 
-``Put`` and ``Delete`` are the payloads, with their folds, that most primitives need; ``entry_types()`` binds
-them to a primitive's codes.
+``Put`` and ``Delete`` are the payloads, with their folds, that most primitives need; ``put_entry`` and ``delete_entry``
+bind them to a primitive's codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -88,6 +88,21 @@ class Primitive:
         """Return what a text search sees of a record, or None if it is not searched."""
         return None
 
+    in_order: ClassVar[bool] = False
+    """True if the records of a group can only go oldest first, so that none is chosen by what it says."""
+
+    def group(self, header: Header) -> bytes:
+        """Return what a record counts among when a retention keeps the newest so many; everything by default."""
+        return b""
+
+    def may_go(self, record: Record) -> bool:
+        """Return False for a record that a retention leaves alone, whatever its age."""
+        return True
+
+    def removals(self, headers: Sequence[Header]) -> list[Any]:
+        """Return the entries by which a retention removes these records, oldest first within each group."""
+        return [Remove(self.id, header.key, header.revision) for header in headers]
+
     def values(self, record: Record) -> dict[str, Any]:
         """Return the values of a record for comparing two runs: no clock, version or run in it."""
         return msgspec.structs.asdict(decode(record.body, self.body))
@@ -114,6 +129,14 @@ def write(
     if expires_at is not None:
         terms = (*terms, (EXPIRY_INDEX, encode_key(expires_at)))
     return Record(key, version, at.revision, created_at, at.now, expires_at, schema, terms, body, blobs)
+
+
+class Remove(Payload, frozen=True, gc=False):
+    """Entry 0x06, of core: remove a record of any kind, if it is still the one with this revision."""
+
+    kind: int
+    key: bytes
+    revision: int
 
 
 class Put(Payload, frozen=True, gc=False):

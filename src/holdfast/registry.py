@@ -28,6 +28,8 @@ class PrimitiveRegistry:
         self._by_code: dict[int, tuple[Primitive, EntryType]] = {}
         self.by_payload: dict[type[Any], tuple[int, EntryType]] = {}
         """payload class -> (primitive id, entry type): what the commit path looks up."""
+        self.erasing: set[type[Any]] = set()
+        """The payload classes that take something away beside records."""
         self._decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {}
         self._encode = msgspec.msgpack.Encoder().encode
         self._bind(CorePrimitive())
@@ -48,6 +50,8 @@ class PrimitiveRegistry:
         for entry_type in primitive.entry_types:
             self._by_code[entry_type.code] = (primitive, entry_type)
             self.by_payload[entry_type.payload] = (primitive.id, entry_type)
+            if entry_type.erases is not None:
+                self.erasing.add(entry_type.payload)
             self._decoders[entry_type.code] = msgspec.msgpack.Decoder(entry_type.payload)
 
     def _check(self, primitive: Primitive) -> None:

@@ -49,8 +49,7 @@ class Stage:
             return False
         if self.staged.erasures or (batch.reads and (batch.reads.ranges or batch.reads.counts)):
             return True
-        known = self._registry.by_payload
-        return any(type(step) is not Guard and known[type(step)][1].erases for step in batch.steps)
+        return not self._registry.erasing.isdisjoint(map(type, batch.steps))
 
     def fetch(self, batches: Sequence[Batch]) -> None:
         """Read everything that the batches touch and expect: one read a kind, two where bodies are needed."""

@@ -7,7 +7,7 @@ is used after it raises ClosedError. Nothing that was acknowledged depends on ``
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -28,7 +28,7 @@ from holdfast.inputs import check_choice, check_id
 from holdfast.model import DURABILITIES, Batch, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
-from holdfast.retention import sweep
+from holdfast.retention import Retention, retain, sweep
 from holdfast.scope import DirectScope, Scope, ViewScope, check_limit
 from holdfast.search.text import TextSearch
 from holdfast.transaction import TransactionScope, run_with_retry
@@ -271,6 +271,44 @@ class Space(_Commits):
         key).
         """
         return sweep(self._scope, limit, dry_run=dry_run)
+
+    def retain(
+        self,
+        kind: str,
+        *,
+        older_than: timedelta | float | None = None,
+        keep_days: float | None = None,
+        keep_last: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        journals: bool = False,
+        dry_run: bool = False,
+    ) -> Retention:
+        """Keep what a policy keeps of a kind ("memory", "event", "run", "kv" ...), and let the rest go for good.
+
+        ``older_than`` (a timedelta or seconds) or ``keep_days``: what was last written before that may go.
+        ``keep_last``: the newest so many stay - of events those of each stream, of tombstones of memories the newest
+        tombstones. With both, only what neither keeps goes. ``where``: only records with these values of their fields,
+        as {"status": "archived"}, are considered. Events go from the beginning of their stream on; runs only when they
+        have ended, and their journals with them - with ``journals`` their journals only.
+
+        By ordinary commits of bounded size; what is changed meanwhile stays. Returns what was chosen and why; with
+        ``dry_run`` nothing goes.
+        """
+        if keep_days is not None:
+            if older_than is not None:
+                raise InvalidInputError("keep_days", "cannot be given together with older_than")
+            if type(keep_days) not in (int, float) or not 0 <= keep_days < 1e5:
+                raise InvalidInputError("keep_days", f"must be a number of days of 0 or more, not {keep_days!r}")
+            older_than = timedelta(days=keep_days)
+        return retain(
+            self._scope,
+            kind,
+            older_than=older_than,
+            keep_last=keep_last,
+            where=where,
+            journals=journals,
+            dry_run=dry_run,
+        )
 
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None

@@ -239,6 +239,10 @@ class MemoryPrimitive(Primitive):
         """A memory's key is the 16 bytes of its id."""
         return str(UUID(bytes=key))
 
+    def group(self, header: Header) -> bytes:
+        """The newest memories are kept, and of tombstones the newest."""
+        return b"deleted" if is_tombstone(header) else b""
+
     def text(self, record: Record) -> str | None:
         """The content, its heading, and its tags; nothing of a tombstone."""
         body = decode(record.body, MemoryBody)

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.core import Expire, Remove
+from holdfast.core import Expire
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError
 from holdfast.feed import CHANGES_PER_PAGE, POLL_SECONDS, Watcher
+from holdfast.primitive import Remove
 from holdfast.retention import RECORDS_PER_COMMIT
 from holdfast.store import Store
 from holdfast.testing.contract import FIRST, LAST, Conformance, commit, put, view
