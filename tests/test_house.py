@@ -24,7 +24,7 @@ FLOORS = {
     5: ("inputs", "scope", "idempotency", "feed", "retention", "selection", "transaction", "journal"),
     6: ("search",),
     7: ("primitives",),
-    8: ("faces", "records", "store", "async_work", "aio_faces", "aio"),
+    8: ("faces", "records", "forgetting", "store", "async_work", "aio_faces", "aio"),
     9: ("cli", "capture", "testing", "integrations", "mcp", "demo", "__main__"),
 }
 APART = ("backends", "primitives", "integrations")

@@ -43,6 +43,7 @@ from holdfast.errors import (
 )
 from holdfast.faces import REGISTRY
 from holdfast.feed import ChangeRecord
+from holdfast.forgetting import Forgetting
 from holdfast.journal import Diff, Difference
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
@@ -77,6 +78,7 @@ __all__ = [
     "DiskFullError",
     "DocumentChunk",
     "Event",
+    "Forgetting",
     "FormatError",
     "Hit",
     "HoldfastError",

@@ -22,6 +22,7 @@ from holdfast.backend import Compaction
 from holdfast.errors import ClosedError
 from holdfast.faces import Faces
 from holdfast.feed import ChangeRecord, Watcher
+from holdfast.forgetting import Forgetting
 from holdfast.idempotency import KEY_TTL
 from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
@@ -196,6 +197,18 @@ class AsyncSpace(_AsyncCommits):
             journals=journals,
             dry_run=dry_run,
         )
+
+    async def forget(
+        self,
+        kind: str | None = None,
+        keys: Iterable[str | UUID | tuple[Any, ...]] = (),
+        *,
+        session_id: str | None = None,
+        run: UUID | str | Run | RunRecord | None = None,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget for good, with every trace; see ``Space.forget``."""
+        return await self._worker.hop(self._space.forget, kind, keys, session_id=session_id, run=run, dry_run=dry_run)
 
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None

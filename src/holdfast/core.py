@@ -29,9 +29,13 @@ CORE = PRIMITIVE_IDS["core"]
 
 
 class KeptResult(msgspec.Struct):
-    """The body of a core record: what a transaction returned that was given a key."""
+    """The body of a core record: what a transaction returned that was given a key.
+
+    ``marks``: of each key that it read or wrote 8 bytes of a digest, so that it is found when that is forgotten.
+    """
 
     value: Value
+    marks: bytes = b""
 
 
 class Keep(Put, frozen=True, gc=False):

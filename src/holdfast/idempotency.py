@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
 from holdfast.codec import BODY_BYTES_MAX, check_text, check_value, decode
@@ -17,18 +18,30 @@ from holdfast.errors import InvalidInputError
 from holdfast.inputs import check_expiry
 from holdfast.keys import encode_key
 from holdfast.primitive import expecting
-from holdfast.scope import Scope
+from holdfast.transaction import TransactionScope
 
 T = TypeVar("T")
 
 KEY_TTL = timedelta(days=7)
 """How long the result of a transaction with a key is kept unless another time is given."""
 KEY_TEXT_BYTES_MAX = 240
+MARK_BYTES = 8
 
 
 def result_key(key: object) -> bytes:
     """Return where the result for a key is kept."""
     return encode_key("result", check_text(key, "key", most_bytes=KEY_TEXT_BYTES_MAX))
+
+
+def key_mark(kind: int, key: bytes) -> bytes:
+    """Return what a kept result holds of a key that its transaction has read or written."""
+    return blake2b(bytes([kind]) + key, digest_size=MARK_BYTES).digest()
+
+
+def marks(result: KeptResult) -> set[bytes]:
+    """Return the marks of a kept result."""
+    found = result.marks
+    return {found[start : start + MARK_BYTES] for start in range(0, len(found), MARK_BYTES)}
 
 
 class Once:
@@ -39,7 +52,7 @@ class Once:
         self._key = result_key(key)
         self._expires_at = check_expiry(None, ttl, "key_ttl")
 
-    def result(self, scope: Scope, make: Callable[[], T]) -> T:
+    def result(self, scope: TransactionScope, make: Callable[[], T]) -> T:
         """Return what is kept under the key; if nothing is, what ``make`` returns, which is kept with the commit."""
         kept = scope.read_one(CORE, self._key)
         if kept is not None:
@@ -47,7 +60,7 @@ class Once:
         result = make()
         value: Any = result
         check_value(value, "result")
-        body = scope.codec.encode(KeptResult(value))
+        body = scope.codec.encode(KeptResult(value, b"".join(sorted(key_mark(*place) for place in scope.touched()))))
         if len(body) > BODY_BYTES_MAX:
             raise InvalidInputError("result", f"{len(body)} bytes when encoded; at most {BODY_BYTES_MAX} are allowed")
         guards = expecting(CORE, self._key, self._name, 0, None)

@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.codec import decode
 from holdfast.errors import ConflictError, InvalidInputError
-from holdfast.keys import decode_key, encode_key
+from holdfast.keys import decode_key, encode_key, key_range_prefix
 from holdfast.model import EXPIRY_INDEX, Blobs, Erasure, Guard, Header, Record, Term, Touched, Written
 
 
@@ -81,6 +81,21 @@ class Primitive:
     def key_text(self, key: bytes) -> str:
         """Return a key as people read it."""
         return "/".join(str(part) for part in decode_key(key))
+
+    def key_range(self, key: object) -> tuple[bytes, bytes]:
+        """Return (low, high) of the keys of all that a person names by one key: a str, or a tuple of parts.
+
+        InvalidInputError names the field "keys".
+        """
+        parts: tuple[Any, ...] = key if type(key) is tuple and key else (key,)
+        try:
+            return key_range_prefix(encode_key(*parts))
+        except InvalidInputError as error:
+            raise InvalidInputError("keys", f"{key!r:.100} is no key of {self.name}: {error.why}") from None
+
+    def together(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """Return (low, high) of the keys that can only be forgotten together with this one, or None."""
+        return None
 
     searchable: ClassVar[bool] = False
 

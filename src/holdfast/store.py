@@ -23,6 +23,7 @@ from holdfast.core import DropSpace
 from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.faces import REGISTRY, Faces
 from holdfast.feed import ChangeRecord, Watcher, changes, check_revision
+from holdfast.forgetting import Forgetting, forget
 from holdfast.idempotency import KEY_TTL, Once
 from holdfast.inputs import check_choice, check_id
 from holdfast.model import DURABILITIES, Batch, Durability, Receipt
@@ -309,6 +310,30 @@ class Space(_Commits):
             journals=journals,
             dry_run=dry_run,
         )
+
+    def forget(
+        self,
+        kind: str | None = None,
+        keys: Iterable[str | UUID | tuple[Any, ...]] = (),
+        *,
+        session_id: str | None = None,
+        run: UUID | str | Run | RunRecord | None = None,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget for good, with every trace: records, journal rows, kept results of transactions, the text index.
+
+        Either records by ``kind`` and ``keys`` (as "memory" and ids, "kv" and keys, "event" and streams); or all that
+        belongs to a ``session_id``, deleted or not; or a ``run`` that has ended, with its journal and all records that
+        it was the last to write. Returns what there was and, from a last look through everything, what is ``left``:
+        nothing, unless entries are unknown here. With ``dry_run`` nothing is changed.
+
+        The keys stay in the change feed, marked as deleted, and a file holds the bytes until ``store.compact()``
+        (``keep_changes=0`` for the keys). ConflictError if the run has not ended, or if only a part would go of what
+        can only be forgotten whole, as a stream of events.
+        """
+        wanted = None if run is None else (run.id if isinstance(run, Run | RunRecord) else check_id(run, "run")).bytes
+        search = self._require_search()
+        return forget(self._scope, search, kind, keys, session_id=session_id, run=wanted, dry_run=dry_run)
 
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None

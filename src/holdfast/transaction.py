@@ -92,6 +92,16 @@ class TransactionScope(Scope):
         if not self._open:
             raise ClosedError("this transaction has ended; begin another one")
 
+    def touched(self) -> set[tuple[int, bytes]]:
+        """Return (kind, key) of all that was read or written so far."""
+        found = set(self._reads.keys)
+        found |= {(scan.kind, place[1]) for scan in self._reads.ranges for place, _ in scan.items}
+        for step in self._batch.steps:
+            if type(step) is not Guard:
+                kind, entry_type = self.registry.kind_of(step)
+                found |= {(kind, key) for key in entry_type.keys(step)}
+        return found
+
     # Writing
 
     def write(self, steps: list[Any], finish: Finish[T]) -> T:

@@ -337,6 +337,10 @@ class EventPrimitive(Primitive):
     face = Events
     in_order = True
 
+    def together(self, key: bytes) -> tuple[bytes, bytes]:
+        """A stream with one event missing would not verify, so it is forgotten whole."""
+        return key_range_prefix(encode_key(decode_key(key)[0]))
+
     def group(self, header: Header) -> bytes:
         """The newest events of each stream are kept."""
         return encode_key(decode_key(header.key)[0])

@@ -24,6 +24,7 @@ from holdfast.entry_types import (
     MEMORY_UPDATE,
     PRIMITIVE_IDS,
 )
+from holdfast.inputs import check_id
 from holdfast.keys import encode_key
 from holdfast.model import Blobs, Header, Record, Term, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, fold_delete, own_key, write
@@ -234,6 +235,11 @@ class MemoryPrimitive(Primitive):
         EntryType(MEMORY_RESTORE, Restore, _fold_restore, own_key, body=True, before_commit="read"),
         EntryType(MEMORY_PURGE, Purge, fold_delete, own_key, before_commit="read"),
     )
+
+    def key_range(self, key: object) -> tuple[bytes, bytes]:
+        """The one key of an id."""
+        id = check_id(key, "keys")
+        return id.bytes, id.bytes + b"\0"
 
     def key_text(self, key: bytes) -> str:
         """A memory's key is the 16 bytes of its id."""

@@ -9,7 +9,7 @@ the cut to ``limit``. The score of a hit is its BM25 (Robertson & Zaragoza, 2009
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -69,6 +69,10 @@ class TextSearch:
         index, registry = self._index(), self._backend.committer.registry
         found = [index.watermark(space, primitive.id) for primitive in registry if primitive.searchable]
         return [watermark for watermark in found if watermark]
+
+    def holding(self, space: str, primitive: Primitive, keys: Sequence[bytes]) -> list[bytes]:
+        """Return those of the keys of which the index of a primitive holds a document."""
+        return self._index().holding(space, primitive.id, keys)
 
     def catch_up(self, space: str, primitive: Primitive, progress: Callable[[int], None] | None = None) -> int:
         """Take in what was committed since the last time; return how many commits are still not in the index."""
