@@ -389,7 +389,8 @@ class Store:
         for name in self.spaces():
             view = self._backend.view(name)
             head = view.head()
-            counts = {primitive.attribute: view.count(primitive.id) for primitive in self._registry}
+            scope = self.space(name)._scope
+            counts = {primitive.attribute: scope.count(primitive.id) for primitive in self._registry}
             spaces[name] = {
                 "records": {attribute: count for attribute, count in counts.items() if count},
                 "sequence": head.sequence,
