@@ -100,6 +100,8 @@ def forget(
     if sum(given) != 1:
         raise InvalidInputError("kind", "say one thing that is to be forgotten: kind and keys, session_id, or run")
     view = scope.backend.view(scope.space)
+    if kind == scope.registry.name_of(_RUN):
+        raise InvalidInputError("kind", "a run is forgotten with its journal and what it wrote: give run=")
     if kind is not None:
         target = _by_keys(scope.registry.by_name(kind), check_many(keys, "keys"))
     elif session_id is not None:

@@ -90,9 +90,11 @@ class Stage:
             if type(step) is Guard:
                 step.check(self._find(step.kind, step.key, local.get(step.kind), now))
                 continue
-            kind, entry_type = self._registry.kind_of(step)
+            kind, entry_type = self._registry.by_payload[type(step)]
+            seen_at = now
+            if entry_type.any_kind:
+                kind, seen_at = step.kind, 0  # nothing has expired at 0
             mine = local.get(kind)
-            seen_at = 0 if entry_type.any_kind else now  # nothing has expired at 0
             touched: Touched = {key: self._find(kind, key, mine, seen_at) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:

@@ -322,7 +322,7 @@ class Space(_Commits):
     ) -> Forgetting:
         """Forget for good, with every trace: records, journal rows, kept results of transactions, the text index.
 
-        Either records by ``kind`` and ``keys`` (as "memory" and ids, "kv" and keys, "event" and streams); or all that
+        Either records by ``kind`` and ``keys`` ("memory" and ids, "kv" and keys, "event" and streams); or all that
         belongs to a ``session_id``, deleted or not; or a ``run`` that has ended, with its journal and all records that
         it was the last to write. Returns what there was and, from a last look through everything, what is ``left``:
         nothing, unless entries are unknown here. With ``dry_run`` nothing is changed.

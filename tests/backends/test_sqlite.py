@@ -676,3 +676,24 @@ def test_of_two_that_make_a_store_at_once_the_second_finds_it_made(tmp_path, mon
     with holdfast.open(tmp_path / "store.db") as store:
         assert store.kv.get("a") == 1
     assert answers == []
+
+
+def test_compacting_while_somebody_reads_says_what_it_could_not_do(store, monkeypatch):
+    monkeypatch.setattr("holdfast.backends.sqlite.backend.CHECKPOINT_SECONDS", 0.02)
+    store.kv.put("k", "x" * 10_000)
+    with store.space("default").snapshot() as seen:
+        store.kv.delete("k")
+        done = store.compact()
+        assert len(done.notes) == 1 and "compact again" in done.notes[0] and seen.kv.exists("k")
+    done = store.compact()
+    assert done.notes == () and done.bytes_after < done.bytes_before and store.verify() == []
+
+
+def test_a_compaction_that_fails_leaves_the_store_as_it_was(store):
+    store.kv.put("k", 1)
+    real = failing(store, "VACUUM", apsw.FullError("full"))
+    with pytest.raises(holdfast.DiskFullError):
+        store.compact()
+    store._backend._writer = real
+    store.kv.put("k", 2)
+    assert store.kv.get("k") == 2 and store.verify() == []

@@ -11,7 +11,7 @@ import pytest
 import holdfast
 from holdfast.codec import decode
 from holdfast.keys import encode_key
-from holdfast.primitives.event import GENESIS, KIND, EventBody, HeadBody, event_hash
+from holdfast.primitives.event import GENESIS, KIND, EventBody, HeadBody, Trim, event_hash
 
 
 def fill(space, count=5):
@@ -199,3 +199,11 @@ def test_a_stream_that_lost_an_event_it_should_have_is_found_after_a_trim(tmp_pa
         connection.execute("DELETE FROM records WHERE json_extract(body, '$.data') = 2")
         connection.close()
         assert store.events.verify("s").first_invalid == 2
+
+
+def test_a_trim_of_what_is_not_the_oldest_does_nothing(space):
+    fill(space)
+    head = space._scope.backend.view("project").head()
+    for first, before in ((1, 3), (0, 0), (0, 9)):
+        assert space._scope.write([Trim(encode_key("s"), first, before)], lambda outcomes: outcomes) == [{}]
+    assert space._scope.backend.view("project").head() == head

@@ -399,11 +399,6 @@ class RunPrimitive(Primitive):
         """The journal goes with its run."""
         return [*super().removals(headers), *(DropJournal(header.key) for header in headers)]
 
-    def key_range(self, key: object) -> tuple[bytes, bytes]:
-        """The one key of an id."""
-        id = check_id(key, "keys")
-        return id.bytes, id.bytes + b"\0"
-
     def key_text(self, key: bytes) -> str:
         """A run's key is the 16 bytes of its id."""
         return str(UUID(bytes=key))

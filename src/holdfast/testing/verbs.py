@@ -139,6 +139,7 @@ class FeedContract(Conformance):
         store.kv.delete("before")
         told = [(change.revision, change.kind, change.key, change.deleted) for change in watched]
         assert told == [(2, "kv", "a", False), (3, "kv", "before", True)]
+        assert list(store.watch(0, timeout=0, kinds=["event"])) == []
         store.events.append("s", 1)
         assert [change.kind for change in store.watch(1, timeout=0, kinds=["event"])] == ["event", "event"]
         assert list(store.watch(timeout=0)) == [] and next(store.watch(after=0)).revision == 2
