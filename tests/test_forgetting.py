@@ -61,6 +61,8 @@ def test_pages_of_everything(space):
         run.kv.put_many({f"k{number}": "y" for number in range(count)})
     done = space.forget(run=run.id)
     assert (done.records, done.journal_rows, done.left) == (count + 1, count, ()) and space.kv.count() == 0
+    space.events.append_many("s", [{"data": number} for number in range(count)])
+    assert space.forget("event", ["s"]).records == count + 1 and space.events.count() == 0
 
 
 def test_a_run_is_not_forgotten_by_half(space, full):

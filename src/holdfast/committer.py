@@ -234,10 +234,10 @@ class Committer:
     def _finish(self, accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
         for ticket in accepted:
             ticket.finish()
-        self.published.tell()
         for ticket, error in refused:
             if not isinstance(error, HoldfastError):
                 wrapped = StorageError(f"an entry could not be folded: {error!r}; please report it")
                 wrapped.__cause__ = error
                 error = wrapped
             ticket.finish(error)
+        self.published.tell()

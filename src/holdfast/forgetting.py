@@ -10,7 +10,9 @@ bytes of what was deleted until ``compact``.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -65,13 +67,17 @@ class _Target(msgspec.Struct):
     """What is to be forgotten: ranges of keys, single keys, what certain commits wrote, the journal of a run."""
 
     ranges: list[tuple[int, bytes, bytes]] = []
+    """Sorted, and apart from each other."""
     keys: set[Place] = set()
     revisions: set[int] = set()
     run: bytes | None = None
 
     def covers(self, kind: int, key: bytes) -> bool:
         """Return True if a key is to be forgotten."""
-        return (kind, key) in self.keys or any(one == kind and low <= key < high for one, low, high in self.ranges)
+        if (kind, key) in self.keys:
+            return True
+        place = bisect_right(self.ranges, (kind, key), key=itemgetter(0, 1)) - 1
+        return place >= 0 and self.ranges[place][0] == kind and key < self.ranges[place][2]
 
 
 class _Traces(msgspec.Struct):
@@ -136,8 +142,9 @@ def forget(
 
 def _by_keys(primitive: Primitive, keys: Iterable[Any]) -> _Target:
     target = _Target()
-    for key in keys:
-        target.ranges.append((primitive.id, *primitive.key_range(key)))
+    for low, high in sorted(map(primitive.key_range, keys)):
+        if not target.covers(primitive.id, low):  # a stream and one of its events may both be named
+            target.ranges.append((primitive.id, low, high))
     if not target.ranges:
         raise InvalidInputError("keys", "must name at least one key")
     return target

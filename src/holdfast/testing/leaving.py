@@ -200,7 +200,7 @@ class LeavingContract(Conformance):
         with pytest.raises(ConflictError, match="forgotten whole"):
             space.forget("event", [("shared", 1)])
         assert view(store).head() == head
-        assert space.forget("event", ["shared"]).records == 3 and space.forget(run=third).left == ()
+        assert space.forget("event", [("shared", 1), "shared"]).records == 3 and space.forget(run=third).left == ()
         assert space.events.append("shared", "again").sequence == 0 and store.verify() == []
 
     def test_what_cannot_be_forgotten_is_refused(self, store: Store) -> None:
