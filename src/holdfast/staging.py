@@ -113,6 +113,8 @@ class Stage:
             now += 1
         if size > BATCH_BYTES_MAX:
             raise InvalidInputError("batch", f"{size} bytes in one transaction; at most {BATCH_BYTES_MAX} are allowed")
+        if local and any(erasure.run is None for erasure in erasures):
+            raise InvalidInputError("batch", "a space is dropped by a commit that does nothing else")
         if not local and not erasures:
             return outcomes, Receipt(staged.sequence, staged.time, durability)
         for kind, records in local.items():

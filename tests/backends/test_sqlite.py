@@ -697,3 +697,17 @@ def test_a_compaction_that_fails_leaves_the_store_as_it_was(store):
     store._backend._writer = real
     store.kv.put("k", 2)
     assert store.kv.get("k") == 2 and store.verify() == []
+
+
+def test_a_dropped_space_leaves_no_row(path, store):
+    space = store.space("p")
+    with space.run("r") as run:
+        run.memories.store("alpha", embeddings={"m": [1.0]})
+    space.kv.put("k", 1)
+    space.kv.delete("k")
+    assert space.memories.search("alpha")
+    store.drop_space("p")
+    connection = apsw.Connection(str(path))
+    for table in ("records", "terms", "blobs", "tombstones", "journal", "text", "text_documents", "text_state"):
+        assert list(connection.execute(f"SELECT count(*) FROM {table}")) == [(0,)], table
+    connection.close()

@@ -276,6 +276,7 @@ class VerbContract(FeedContract):
             assert view(store, "p").head().sequence == view(store, "p").head().floor == head.sequence + 1
             assert (dropped.memories.count(), dropped.runs.count(), view(store, "p").count(0)) == (0, 0, 0)
             assert list(dropped.changes()) == [] and dropped.memories.search("alpha") == []
+            assert store._search.holding("p", store._registry.by_id(8), [memory.id.bytes]) == []
             assert view(store, "p").journaled_runs() == [] and view(store, "p").journal(run.id.bytes, (0, 0), 9) == []
             if self.persistent:
                 store.close()
