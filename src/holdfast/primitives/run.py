@@ -288,7 +288,9 @@ class Runs:
         Raises NotFoundError if there is no such run, ConflictError if it has not ended.
         """
         key = check_id(id).bytes
-        self._scope.write([Guard(KIND, key, _must_have_ended(UUID(bytes=key)), body=True), DropJournal(key)], _nothing)
+        return self._scope.write(
+            [Guard(KIND, key, _must_have_ended(UUID(bytes=key)), body=True), DropJournal(key)], _nothing
+        )
 
     def get(self, id: UUID | str) -> RunRecord | None:
         """Return a run, or None."""
