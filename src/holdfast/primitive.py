@@ -11,7 +11,8 @@ bind them to a primitive's codes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
+from uuid import UUID
 
 import msgspec
 
@@ -78,20 +79,30 @@ class Primitive:
     entry_types: ClassVar[tuple[EntryType, ...]]
     face: ClassVar[Callable[..., Any]]
 
+    keyed_by_id: ClassVar[bool] = False
+    """True if a key is nothing but the 16 bytes of a UUID."""
+
     def key_text(self, key: bytes) -> str:
         """Return a key as people read it."""
+        if self.keyed_by_id:
+            return str(UUID(bytes=key))
         return "/".join(str(part) for part in decode_key(key))
 
     def key_range(self, key: object) -> tuple[bytes, bytes]:
-        """Return (low, high) of the keys of all that a person names by one key: a str, or a tuple of parts.
+        """Return (low, high) of the keys of all that a person names by one key: an id, a str, or a tuple of parts.
 
         InvalidInputError names the field "keys".
         """
-        parts: tuple[Any, ...] = key if type(key) is tuple and key else (key,)
         try:
-            return key_range_prefix(encode_key(*parts))
-        except InvalidInputError as error:
-            raise InvalidInputError("keys", f"{key!r:.100} is no key of {self.name}: {error.why}") from None
+            if self.keyed_by_id:
+                id = key if isinstance(key, UUID) else UUID(cast(str, key))
+                return id.bytes, id.bytes + b"\0"
+            low = encode_key(*(key if type(key) is tuple and key else (key,)))
+            if type(key) is not str or self.key_text(low) == key:
+                return key_range_prefix(low)
+        except (ValueError, TypeError, AttributeError, msgspec.MsgspecError):
+            pass  # said below, in our words
+        raise InvalidInputError("keys", f"{key!r:.100} is no key of {self.name}")
 
     def together(self, key: bytes) -> tuple[bytes, bytes] | None:
         """Return (low, high) of the keys that can only be forgotten together with this one, or None."""

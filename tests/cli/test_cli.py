@@ -243,6 +243,7 @@ def test_looking_after_a_store(call, tmp_path):
     assert "1 records" in call("forget", "--session", "s1", "--yes").err
     assert call("forget", "--run", str(run.id)).code == 0
     assert call("forget", "--run", str(run.id)).code == 1 and call("forget", "--run", str(active.id)).code == 1
+    assert call("forget", "kv", "never").code == 1
     assert call("forget").code == 2 and call("forget", "nope", "a").code == 2
     done = call("compact", "--keep-changes", "0", "--json").json
     assert done["bytes_after"] <= done["bytes_before"] and done["trimmed"] > 0 and done["notes"] == []

@@ -85,6 +85,8 @@ def forget_command(
 ) -> None:
     """Forget records for good, with every trace: KIND and KEYS, --session or --run. "compact" then clears the file.
 
+    Exit code 1 if there was nothing of it, or something is left.
+
     \b
     Example: holdfast forget memory 0190163d-8694-739b-aea5-966c26f8ad91
              holdfast forget --session s1 --dry-run
@@ -103,6 +105,8 @@ def forget_command(
         f"{done.records} records, {done.journal_rows} journal rows, {done.results} kept results "
         f"{'would be' if dry_run else 'are'} forgotten"
     )
+    if not (done.records or done.journal_rows or done.results or done.documents):
+        raise Failure("there was nothing of it")
     if done.left:
         raise Failure(f"something is left: {'; '.join(done.left)}")
 

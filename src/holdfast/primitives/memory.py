@@ -24,7 +24,6 @@ from holdfast.entry_types import (
     MEMORY_UPDATE,
     PRIMITIVE_IDS,
 )
-from holdfast.inputs import check_id
 from holdfast.keys import encode_key
 from holdfast.model import Blobs, Header, Record, Term, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, fold_delete, own_key, write
@@ -215,6 +214,7 @@ class MemoryPrimitive(Primitive):
     id = KIND
     attribute = "memories"
     searchable = True
+    keyed_by_id = True
     body = MemoryBody
     indexes = {
         "created": CREATED,
@@ -235,15 +235,6 @@ class MemoryPrimitive(Primitive):
         EntryType(MEMORY_RESTORE, Restore, _fold_restore, own_key, body=True, before_commit="read"),
         EntryType(MEMORY_PURGE, Purge, fold_delete, own_key, before_commit="read"),
     )
-
-    def key_range(self, key: object) -> tuple[bytes, bytes]:
-        """The one key of an id."""
-        id = check_id(key, "keys")
-        return id.bytes, id.bytes + b"\0"
-
-    def key_text(self, key: bytes) -> str:
-        """A memory's key is the 16 bytes of its id."""
-        return str(UUID(bytes=key))
 
     def group(self, header: Header) -> bytes:
         """The newest memories are kept, and of tombstones the newest."""

@@ -392,6 +392,7 @@ class RunPrimitive(Primitive):
         EntryType(RUN_BEGIN, Begin, _fold_begin, own_key, body=True, before_commit="read"),
     )
     face = Runs
+    keyed_by_id = True
 
     def may_go(self, record: Record) -> bool:
         """Only a run that has ended."""
@@ -400,7 +401,3 @@ class RunPrimitive(Primitive):
     def removals(self, headers: Sequence[Header]) -> list[Any]:
         """The journal goes with its run."""
         return [*super().removals(headers), *(DropJournal(header.key) for header in headers)]
-
-    def key_text(self, key: bytes) -> str:
-        """A run's key is the 16 bytes of its id."""
-        return str(UUID(bytes=key))
