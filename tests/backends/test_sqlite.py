@@ -527,6 +527,7 @@ def test_a_medium_without_wal_is_refused(path, monkeypatch):
         ("""UPDATE spaces SET counts = '{"1":7}'""", "counters say"),
         ("DELETE FROM terms WHERE rowid_is_missing", "missing"),
         ("INSERT INTO terms VALUES (1, 8, 1, x'01', x'02')", "1 terms of no record"),
+        ("INSERT INTO blobs (record, name, data) VALUES (99, 'b', x'01')", "1 blobs of no record"),
         ("UPDATE spaces SET sequence = 1", "behind the last commit"),
         ("UPDATE records SET space = 99 WHERE kind = 1", "space that does not exist"),
         ("""UPDATE records SET body = '{"value":' WHERE kind = 1""", "kv"),
