@@ -43,9 +43,15 @@ class Swapped(KeyValuePrimitive):
         return str(UUID(bytes=key))
 
 
+class Shouted(KeyValuePrimitive):
+    def key_text(self, key):
+        return super().key_text(key).upper()
+
+
 @pytest.mark.parametrize(
     ("primitive", "key"),
     [
+        (Shouted(), "a"),
         (KeyValuePrimitive(), object()),
         (KeyValuePrimitive(), "\ud800"),
         (MemoryPrimitive(), "a"),
