@@ -30,7 +30,7 @@ TWINS = [
     (store.Run, aio.AsyncRun),
     (store.Transaction, aio.AsyncTransaction),
 ]
-ITERATES = {"sessions", "changes"}
+ITERATES = {"sessions", "changes", "watch"}
 ONLY_SYNC = {(store.Space, "snapshot"), (store.Space, "runs"), (store.Run, "runs")}
 
 
@@ -236,5 +236,59 @@ def test_a_cancelled_write_is_not_made_or_made_whole(tmp_path):
             await space.kv.put("a", 2)
             assert await space.kv.get("queued") == 1
             assert await space.kv.get("never") is None
+
+    asyncio.run(main())
+
+
+def test_watchers_wait_without_a_thread_and_end_with_the_store(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            await space.kv.put("before", 1)
+            seen = [[] for _ in range(20)]
+
+            async def watch(told):
+                async for change in space.watch():
+                    told.append(change.key)
+
+            watching = [asyncio.create_task(watch(told)) for told in seen]
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+            for number in range(5):
+                await space.kv.put(str(number), 1)
+            while any(told[-1:] != ["4"] for told in seen):
+                assert time.monotonic() < began + 10
+                await asyncio.sleep(0.001)
+            assert threading.active_count() < 20
+            assert [change.key async for change in space.watch(timeout=0)] == []
+            assert [change.key async for change in space.watch(3, timeout=0.01, kinds=["kv"])] == ["2", "3", "4"]
+            with pytest.raises(holdfast.InvalidInputError):
+                space.watch(after=-1)
+        await asyncio.wait_for(asyncio.gather(*watching), 10)
+        assert all(told == ["0", "1", "2", "3", "4"] for told in seen)
+
+    asyncio.run(main())
+
+
+def test_looking_after_a_store(url):
+    async def main():
+        async with await holdfast.open_async(url) as opened:
+            space = opened.space("p")
+            await space.kv.put("gone", 1, ttl=0.000_001)
+            memory = await space.memories.store("alpha", session_id="s")
+            add = lambda tx: tx.events.append("log", 1) and 7  # noqa: E731
+            assert await asyncio.gather(*(space.transact(add, key="job", key_ttl=60) for _ in range(5))) == [7] * 5
+            assert await space.events.length("log") == 1
+            assert await opened.sweep(dry_run=True) == {"p": {"kv": 1}} and await space.sweep() == {"kv": 1}
+            assert (await space.retain("memory", keep_days=1)).chosen == ()
+            assert (await space.forget(session_id="s")).keys == (("memory", str(memory.id)),)
+            run = await space.run("r")
+            await run.kv.put("a", 1)
+            await run.end()
+            await space.runs.drop_journal(run.id)
+            assert (await space.replay(run.id)).keys() == []
+            assert await space.events.trim("log", 1) == 1
+            assert await opened.drop_space("p") and not await opened.drop_space("p")
+            assert (await opened.compact(keep_changes=0)).trimmed == 0 and await opened.spaces() == []
 
     asyncio.run(main())

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from holdfast import staging
+from holdfast.core import DropJournal, DropSpace
 from holdfast.errors import ConflictError, InvalidInputError, StorageError, WriteError
 from holdfast.keys import encode_key
 from holdfast.model import Batch, CountRead, Guard, RangeRead, ReadSet
@@ -79,6 +80,30 @@ def test_a_refused_batch_fails_alone(store):
     assert errors(tickets) == [None, ConflictError, StorageError, StorageError, InvalidInputError, None]
     assert isinstance(tickets[3].error.__cause__, ZeroDivisionError)
     assert tickets[5].receipt.sequence == 2 and view(store).count(RAW) == 1
+
+
+def test_an_erasure_is_alone_in_its_step(store):
+    steps = []
+    begin = store._backend.committer._begin_step
+    run = b"r" * 16
+    commit(store, put(store, b"before"), run=run)
+    store._backend.committer._begin_step = lambda durability: steps.append(durability) or begin(durability)
+    tickets = group(
+        store,
+        batch(put(store, b"a"), run=run),
+        batch(DropSpace()),
+        batch(put(store, b"b"), DropSpace()),
+        batch(put(store, b"c"), run=run),
+        batch(put(store, b"other"), space="other"),
+        batch(DropJournal(run)),
+        batch(put(store, b"d"), run=run),
+    )
+    assert errors(tickets) == [None, None, InvalidInputError, None, None, None, None] and len(steps) == 5
+    assert [ticket.receipt.sequence for ticket in tickets if ticket.receipt] == [2, 3, 4, 1, 5, 6]
+    found = view(store).read(RAW, [b"before", b"a", b"b", b"c", b"d"])
+    assert [record and record.revision for record in found] == [None, None, None, 4, 6]
+    assert [row.revision for row in view(store).journal(run, (0, 0), 9)] == [6]
+    assert view(store).count(RAW) == 2 and view(store, "other").count(RAW) == 1 and store.verify() == []
 
 
 def test_a_group_of_refusals_writes_nothing(store):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Entry, Head, JournalRow, Record
+from holdfast.model import Entry, Erasure, Head, JournalRow, Record
 from holdfast.tables import INSERTED_ONE_BY_ONE, OrderedItems, SpaceTables, between
 from holdfast.views import LiveView, SnapshotView
 
@@ -144,3 +144,27 @@ def test_a_new_record_is_not_written_over_another():
     with pytest.raises(CorruptionError):
         tables.check(StagedSpace("s", Head(), 2, 2, {1: {b"k": record(b"k", 2)}}, {}, [], set()))
     assert tables.head == Head(1, 1)
+
+
+def test_a_snapshot_outlives_erasures_and_trims():
+    space = SpaceTables()
+    entry = Entry(1, 1, b"")
+    rows = [(b"r", JournalRow(1, place, 1, entry, ())) for place in range(2)]
+    record = Record(b"k", 1, 1, 1, 1, None, 1, (), b"")
+    space.apply(StagedSpace("s", Head(), 1, 1, {1: {b"k": record, b"d": record}}, {}, rows, set()))
+    space.apply(StagedSpace("s", Head(1, 1), 2, 2, {1: {b"d": None}}, {1: {b"d": record}}, [], set()))
+    seen, live = SnapshotView(space), LiveView(space)
+    told = seen.changes(0, 9)
+    scrub = Erasure(b"r", ((1, 0, Entry(7, 1, b"x")),))
+    space.apply(StagedSpace("s", Head(2, 2), 3, 3, {}, {}, [], set(), [scrub, Erasure(b"none", ((1, 0, entry),))]))
+    assert [row.entry.payload for row in live.journal(b"r", (0, -1), 9)] == [b"x", b""]
+    assert space.trim(1) == 0 and live.head().floor == 0 and space.trim(9) == 1 and live.head().floor == 2
+    space.apply(StagedSpace("s", Head(3, 3), 4, 4, {}, {}, [], set(), [Erasure(b"r"), Erasure(b"r")]))
+    assert live.journaled_runs() == [] and [change.key for change in live.changes(0, 9)] == [b"k"]
+    assert not space.is_empty()
+    space.apply(StagedSpace("s", Head(4, 4), 5, 5, {}, {}, [], set(), [Erasure(None)]))
+    assert space.is_empty() and live.head() == Head(5, 5, 5) and live.changes(0, 9) == [] and live.count(1) == 0
+    assert [row.entry.payload for row in seen.journal(b"r", (0, -1), 9)] == [b"", b""]
+    assert (seen.journaled_runs(), seen.last_journaled(b"r"), seen.in_journal(b"r", 1)) == ([b"r"], 1, True)
+    assert seen.changes(0, 9) == told and seen.read(1, [b"k", b"d"]) == [record, None] and seen.count(1) == 1
+    seen.close()

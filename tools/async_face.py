@@ -31,7 +31,7 @@ WRITES = {
     "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
     "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
-    "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive"},
+    "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive", "drop_journal"},
 }
 COMPUTES = {("Vectors", "search"), ("Vectors", "refresh_search")}
 """What would hold the event loop up even where nothing waits for a disk."""

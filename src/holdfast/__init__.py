@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from holdfast.backend import Compaction
 from holdfast.errors import (
     ClosedError,
     CommitUnknownError,
@@ -41,6 +42,8 @@ from holdfast.errors import (
     WriteError,
 )
 from holdfast.faces import REGISTRY
+from holdfast.feed import ChangeRecord
+from holdfast.forgetting import Forgetting
 from holdfast.journal import Diff, Difference
 from holdfast.primitives.documents import Document
 from holdfast.primitives.embedding import Sparse
@@ -54,10 +57,11 @@ from holdfast.primitives.state import State
 from holdfast.primitives.trace import Span, SpanTree
 from holdfast.primitives.vectors import Collection, NewVector, VectorRecord
 from holdfast.records import to_dict
+from holdfast.retention import Removal, Retention
 from holdfast.scope import Listing, Pending
 from holdfast.search.text import Hit, Results
 from holdfast.search.vector import VectorHit, VectorResults
-from holdfast.store import ChangeRecord, Replay, Run, Space, Store, Transaction, open
+from holdfast.store import Replay, Run, Space, Store, Transaction, open
 
 if TYPE_CHECKING:
     from holdfast.aio import AsyncSpace, AsyncStore, open_async
@@ -71,6 +75,7 @@ __all__ = [
     "ClosedError",
     "Collection",
     "CommitUnknownError",
+    "Compaction",
     "ConflictError",
     "CorruptionError",
     "Custom",
@@ -81,6 +86,7 @@ __all__ = [
     "Document",
     "DocumentChunk",
     "Event",
+    "Forgetting",
     "FormatError",
     "Hit",
     "HoldfastError",
@@ -100,8 +106,10 @@ __all__ = [
     "PoisonedError",
     "ReadError",
     "ReadOnlyError",
+    "Removal",
     "Replay",
     "Results",
+    "Retention",
     "Run",
     "RunRecord",
     "SerializationError",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,14 +26,20 @@ from holdfast.aio_faces import (
     AsyncTraces,
     AsyncVectors,
 )
-from holdfast.async_work import DeferringScope, Worker
+from holdfast.async_work import DeferringScope, Worker, call_in
+from holdfast.backend import Compaction
+from holdfast.errors import ClosedError
 from holdfast.faces import Faces
+from holdfast.feed import ChangeRecord, Watcher
+from holdfast.forgetting import Forgetting
+from holdfast.idempotency import KEY_TTL
 from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
 from holdfast.registry import PrimitiveRegistry
+from holdfast.retention import Retention
 from holdfast.search.vector import INDEX_FROM
-from holdfast.store import DEFAULT_SPACE, ChangeRecord, Replay, Run, Space, Store, Transaction
+from holdfast.store import CHANGES_KEPT, DEFAULT_SPACE, Replay, Run, Space, Store, Transaction
 from holdfast.store import open as open_store
 
 T = TypeVar("T")
@@ -94,9 +102,19 @@ class _AsyncCommits(AsyncFaces):
             raise
         await self._worker.hop(begun._scope.commit)
 
-    async def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
-        """Run a synchronous ``function(tx)`` in a transaction, in one hop, again when it is overtaken."""
-        return await self._worker.hop(self._inner.transact, function, durability=durability)
+    async def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        key: str | None = None,
+        key_ttl: timedelta | float = KEY_TTL,
+    ) -> T:
+        """Run a synchronous ``function(tx)`` in a transaction, in one hop, again when it is overtaken.
+
+        With a ``key`` it takes place once; see ``Space.transact``.
+        """
+        return await self._worker.hop(self._inner.transact, function, durability=durability, key=key, key_ttl=key_ttl)
 
 
 class AsyncRun(_AsyncCommits):
@@ -167,6 +185,75 @@ class AsyncSpace(_AsyncCommits):
         """Return the newest change of each key behind a revision, oldest first."""
         return await self._worker.hop(lambda: list(self._space.changes(after)))
 
+    async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
+        """Remove records that have expired; return how many of each kind."""
+        return await self._worker.hop(self._space.sweep, limit=limit, dry_run=dry_run)
+
+    async def retain(
+        self,
+        kind: str,
+        *,
+        older_than: timedelta | float | None = None,
+        keep_days: float | None = None,
+        keep_last: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        journals: bool = False,
+        dry_run: bool = False,
+    ) -> Retention:
+        """Keep what a policy keeps of a kind, and let the rest go for good."""
+        return await self._worker.hop(
+            self._space.retain,
+            kind,
+            older_than=older_than,
+            keep_days=keep_days,
+            keep_last=keep_last,
+            where=where,
+            journals=journals,
+            dry_run=dry_run,
+        )
+
+    async def forget(
+        self,
+        kind: str | None = None,
+        keys: Iterable[str | UUID | tuple[Any, ...]] = (),
+        *,
+        session_id: str | None = None,
+        run: UUID | str | Run | RunRecord | None = None,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget for good, with every trace; see ``Space.forget``."""
+        return await self._worker.hop(self._space.forget, kind, keys, session_id=session_id, run=run, dry_run=dry_run)
+
+    def watch(
+        self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
+    ) -> AsyncIterator[ChangeRecord]:
+        """Iterate over changes as they come: ``async for change in space.watch(): ...``; see ``Space.watch``.
+
+        While nothing comes, neither the event loop nor a thread is held. Closing the store ends the iteration.
+        """
+        return self._watch(Watcher(self._space._scope, after, timeout, kinds))
+
+    async def _watch(self, watcher: Watcher) -> AsyncIterator[ChangeRecord]:
+        woken = asyncio.Event()
+        wake = partial(call_in, asyncio.get_running_loop(), woken.set)
+        watcher.published.add(wake, watcher)
+        try:
+            while True:
+                woken.clear()
+                found = await self._worker.hop(watcher.fetch)
+                for change in found:
+                    yield change
+                if not found:
+                    patience = watcher.patience()
+                    if patience == 0:
+                        return
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(woken.wait(), patience)
+        except ClosedError:
+            return  # the feed has ended
+        finally:
+            watcher.published.remove(wake)
+
 
 class AsyncStore:
     """The twin of ``Store``; an asynchronous context manager."""
@@ -207,6 +294,10 @@ class AsyncStore:
         """Return what a person asks of a store."""
         return await self._worker.hop(self._store.status)
 
+    async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, dict[str, int]]:
+        """Remove what has expired in all spaces; return how many by space and kind."""
+        return await self._worker.hop(self._store.sweep, limit=limit, dry_run=dry_run)
+
     async def verify(self) -> list[str]:
         """Check everything; one line for each fault."""
         return await self._worker.hop(self._store.verify)
@@ -214,6 +305,14 @@ class AsyncStore:
     async def refresh_search(self, space: str = DEFAULT_SPACE, progress: Callable[[int], None] | None = None) -> None:
         """Catch the indexes of a space up now; ``progress`` is called in a thread."""
         await self._worker.hop(self._store.refresh_search, space, progress)
+
+    async def drop_space(self, name: str) -> bool:
+        """Remove everything of a space in one commit; True if there was something."""
+        return await self._worker.hop(self._store.drop_space, name)
+
+    async def compact(self, *, keep_changes: int = CHANGES_KEPT) -> Compaction:
+        """Give the room of what was deleted back; returns the sizes."""
+        return await self._worker.hop(self._store.compact, keep_changes=keep_changes)
 
     async def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""

@@ -400,6 +400,13 @@ class AsyncEvents(AsyncFace[Events]):
         """
         return await self._submit(self._face.append_many, stream, events)
 
+    async def trim(self, stream: str, before: int) -> int:
+        """Let the events with a sequence below ``before`` go, at most all; return how many went.
+
+        See ``Events.trim``.
+        """
+        return await self._hop(self._face.trim, stream, before)
+
     async def read(
         self,
         stream: str,
@@ -445,7 +452,7 @@ class AsyncEvents(AsyncFace[Events]):
         return await self._hop(self._face.stream, stream)
 
     async def length(self, stream: str) -> int:
-        """Return how many events a stream has.
+        """Return how many events were appended to a stream: the sequence of the next one.
 
         See ``Events.length``.
         """
@@ -1523,6 +1530,13 @@ class AsyncRuns(AsyncFace[Runs]):
         See ``Runs.archive``.
         """
         return await self._submit(self._face.archive, id)
+
+    async def drop_journal(self, id: UUID | str) -> None:
+        """Remove the journal of a run that has ended; its record stays, but it can no more be replayed or compared.
+
+        See ``Runs.drop_journal``.
+        """
+        return await self._submit(self._face.drop_journal, id)
 
     async def get(self, id: UUID | str) -> RunRecord | None:
         """Return a run, or None.

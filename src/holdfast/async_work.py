@@ -69,7 +69,7 @@ class Worker:
         except BaseException:
             self._free.release()
             raise
-        future.add_done_callback(lambda _: _call_in(loop, self._free.release))
+        future.add_done_callback(lambda _: call_in(loop, self._free.release))
         return await asyncio.wrap_future(future)
 
     async def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,7 +82,7 @@ class Worker:
         committed: asyncio.Future[CommitTicket] = loop.create_future()
 
         def on_done(ticket: CommitTicket) -> None:
-            _call_in(loop, _resolve, committed, ticket)
+            call_in(loop, _resolve, committed, ticket)
 
         if self._committer.submit(ready.batch, on_done):
             if self._inline:
@@ -112,7 +112,7 @@ class Worker:
             raise ClosedError("this store is closed; open it again")
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
+def call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
     """Call a function on an event loop; nobody waits any more if that has ended."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *args)

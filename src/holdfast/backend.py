@@ -16,13 +16,13 @@ group commit, staging, guards and validation from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.model import Change, Cursor, Durability, Head, Header, JournalRow, Page, Record, Want
+from holdfast.model import Change, Cursor, Durability, Erasure, Head, Header, JournalRow, Page, Record, Want
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -34,6 +34,16 @@ class Capabilities(msgspec.Struct, frozen=True):
     persistent: bool
     multi_process: bool
     text_index: bool = False
+
+
+class Compaction(msgspec.Struct, frozen=True):
+    """What ``compact`` did: the size of the store before and after (None where it holds no file), the deletions that
+    the change feeds do not tell of any more, and what is to be said to a person."""
+
+    bytes_before: int | None
+    bytes_after: int | None
+    trimmed: int
+    notes: tuple[str, ...] = ()
 
 
 class View(Protocol):
@@ -74,6 +84,9 @@ class View(Protocol):
     def last_journaled(self, run: bytes) -> int | None:
         """Return the time of the last commit made inside the run, or None."""
 
+    def journaled_runs(self) -> list[bytes]:
+        """Return the runs that have a journal, sorted."""
+
     def in_journal(self, run: bytes, revision: int) -> bool:
         """Return True if the commit ``revision`` was made inside the run."""
 
@@ -103,6 +116,8 @@ class StagedSpace(msgspec.Struct):
     journal: list[tuple[bytes, JournalRow]]
     runs: set[tuple[bytes, int]]
     transactions: list[Transaction] = []
+    erasures: list[Erasure] = []
+    """What is taken away, before anything is written; a group that has any holds one commit of the space only."""
 
 
 class Step(Protocol):
@@ -124,6 +139,9 @@ class TextIndex(Protocol):
     def watermark(self, space: str, kind: int) -> int:
         """Return the revision up to which the index of a kind is complete."""
 
+    def clear(self, space: str, kind: int) -> None:
+        """Forget all documents of a kind, and begin again at watermark 0."""
+
     def index(
         self, space: str, kind: int, documents: Sequence[tuple[bytes, str | None]], after: int, watermark: int
     ) -> None:
@@ -131,6 +149,9 @@ class TextIndex(Protocol):
 
         Does nothing if the watermark is not ``after`` any more: somebody else was faster.
         """
+
+    def holding(self, space: str, kind: int, keys: Sequence[bytes]) -> list[bytes]:
+        """Return those of the keys of which the index holds a document."""
 
     def match(self, space: str, kind: int, expression: str, limit: int, offset: int) -> list[tuple[bytes, float]]:
         """Return (key, BM25 score, higher is better) for an FTS5 expression, best first, ties by key."""
@@ -152,13 +173,19 @@ class Backend(Protocol):
         """Return the text index kept beside the records, or None."""
 
     def spaces(self) -> list[str]:
-        """Return the names of the spaces that have commits, sorted."""
+        """Return the names of the spaces that hold something, or have commits behind their floor, sorted."""
 
     def verify(self) -> Iterator[str]:
         """Check everything that can be checked; yield one line for each fault found."""
 
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""
+
+    def compact(self, floors: Mapping[str, int]) -> Compaction:
+        """Give room back, and leave no byte of what was deleted; trim deletions up to the floor of each space.
+
+        The floor of a space rises to the newest deletion that was trimmed, and never falls.
+        """
 
     def stats(self) -> dict[str, Any]:
         """Return sizes and counts as plain values."""

@@ -49,12 +49,48 @@ class CommitTicket:
             self.on_done(self)
 
 
+class Published:
+    """Who is to be told that something was committed here, or that the store was closed. Thread-safe.
+
+    What is called says no more than "look again": it is short, raises nothing, and may be called for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._waiting: tuple[tuple[Callable[[], object], Any], ...] = ()
+        self._mutex = threading.Lock()
+
+    def add(self, wake: Callable[[], object], watcher: Any) -> None:
+        """Call ``wake`` from now on; the watcher has a ``space`` and a ``position`` in its feed."""
+        with self._mutex:
+            self._waiting += ((wake, watcher),)
+
+    def remove(self, wake: Callable[[], object]) -> None:
+        """Call it no more."""
+        with self._mutex:
+            self._waiting = tuple(one for one in self._waiting if one[0] != wake)
+
+    def tell(self) -> None:
+        """Wake everybody."""
+        for wake, _ in self._waiting:
+            wake()
+
+    def positions(self, space: str) -> list[int]:
+        """Return where those stand who follow the feed of a space."""
+        return [watcher.position for _, watcher in self._waiting if watcher.space == space]
+
+    def end(self) -> None:
+        """Wake everybody for the last time: the store is closed."""
+        self.ended = True
+        self.tell()
+
+
 class Committer:
     """The queue of one store. Thread-safe.
 
     ``begin_step`` takes the backend's write lock for a durability; ``codec`` is handed to the folds; ``refused`` are
     kinds that take no writes, with the reason. ``direct``, where a backend has it, commits one payload, alone, while
-    no step is begun.
+    no step is begun. ``published`` tells who waits for commits.
     """
 
     def __init__(
@@ -69,6 +105,7 @@ class Committer:
         self.codec = codec
         self._refused = refused
         self._direct = direct
+        self.published = Published()
         self._begin_step = begin_step
         self._mutex = threading.Lock()
         self._waiting: deque[CommitTicket] = deque()
@@ -105,7 +142,7 @@ class Committer:
         If nobody leads and the backend can, it is folded and published without a batch, ticket and staging.
         """
         direct = self._direct
-        if direct is None:
+        if direct is None or type(payload) in self.registry.erasing:
             return self.commit(Batch(space, [payload], durability)).outcomes[0]
         is_free = False
         try:
@@ -114,7 +151,9 @@ class Committer:
                 if is_free:
                     self._leader = payload
             if is_free:
-                return direct(space, payload, durability)
+                written = direct(space, payload, durability)
+                self.published.tell()
+                return written
         except HoldfastError:
             raise
         except Exception as error:
@@ -208,8 +247,8 @@ class Committer:
                         ticket.batch.space, step.view(ticket.batch.space), self.registry, self.codec, self._refused
                     )
                     stage.fetch([one.batch for one in group[position:] if one.batch.space == ticket.batch.space])
-                elif stage.changed and ticket.batch.reads and (ticket.batch.reads.ranges or ticket.batch.reads.counts):
-                    self._put_back(group[position:])  # its ranges are compared with what is committed, so commit first
+                elif stage.must_wait(ticket.batch):
+                    self._put_back(group[position:])
                     del group[position:]
                     break
                 try:
@@ -231,8 +270,7 @@ class Committer:
                 raise
         self._finish(accepted, refused)
 
-    @staticmethod
-    def _finish(accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
+    def _finish(self, accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
         for ticket in accepted:
             ticket.finish()
         for ticket, error in refused:
@@ -240,6 +278,7 @@ class Committer:
                 cause, error = error, _unfolded(error)
                 error.__cause__ = cause
             ticket.finish(error)
+        self.published.tell()
 
 
 def _unfolded(error: Exception) -> StorageError:

@@ -1,10 +1,12 @@
 """The frozen table of primitive ids and entry-type ranges. A number that was released is never given another meaning.
 
     range        primitive   id     entries
-    0x00-0x0F    core        0      define 0x00 (primitives of users), snapshot 0x01, opaque 0x02, commit 0x03
+    0x00-0x0F    core        0      define 0x00 (primitives of users), snapshot 0x01, opaque 0x02, commit 0x03,
+                                    keep 0x04, expire 0x05, remove 0x06, forgotten 0x07, scrub 0x08,
+                                    drop journal 0x09, drop space 0x0A
     0x10-0x1F    kv          1      put 0x10, delete 0x11
     0x20-0x2F    json        2      create 0x20, set 0x21, delete 0x22, patch 0x23
-    0x30-0x3F    event       3      append 0x30
+    0x30-0x3F    event       3      append 0x30, trim 0x31
     0x40-0x4F    state       4      init 0x40, set 0x41, transition 0x42, delete 0x43, compare and set 0x44
     0x50-0x5F    trace       5      record 0x50, end 0x51, update 0x52, delete 0x53
     0x60-0x6F    run         6      create 0x60, update 0x61, end 0x62, begin 0x63
@@ -44,9 +46,11 @@ ENTRY_TYPE_LAST = 0xFF
 PRIMITIVE_ID_LAST = 255
 
 CORE_DEFINE, CORE_SNAPSHOT, CORE_OPAQUE, CORE_COMMIT = 0x00, 0x01, 0x02, 0x03
+CORE_KEEP, CORE_EXPIRE, CORE_REMOVE = 0x04, 0x05, 0x06
+CORE_FORGOTTEN, CORE_SCRUB, CORE_DROP_JOURNAL, CORE_DROP_SPACE = 0x07, 0x08, 0x09, 0x0A
 KV_PUT, KV_DELETE = 0x10, 0x11
 JSON_CREATE, JSON_SET, JSON_DELETE, JSON_PATCH = 0x20, 0x21, 0x22, 0x23
-EVENT_APPEND = 0x30
+EVENT_APPEND, EVENT_TRIM = 0x30, 0x31
 STATE_INIT, STATE_SET, STATE_TRANSITION, STATE_DELETE, STATE_SWAP = 0x40, 0x41, 0x42, 0x43, 0x44
 TRACE_RECORD, TRACE_END, TRACE_UPDATE, TRACE_DELETE = 0x50, 0x51, 0x52, 0x53
 RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63

@@ -81,15 +81,15 @@ def check_time(value: object, field: str) -> int | None:
     return to_microseconds(value, field)
 
 
-def check_expiry(expires_at: object, ttl: object) -> int | None:
+def check_expiry(expires_at: object, ttl: object, field: str = "ttl") -> int | None:
     """Return the moment of expiry from ``expires_at`` (aware datetime) or ``ttl`` (timedelta or seconds), or None."""
     if ttl is None:
         return check_time(expires_at, "expires_at")
     if expires_at is not None:
-        raise InvalidInputError("ttl", "cannot be given together with expires_at")
+        raise InvalidInputError(field, "cannot be given together with expires_at")
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
-        raise InvalidInputError("ttl", f"must be a timedelta or a number of seconds above 0, not {ttl!r}")
+        raise InvalidInputError(field, f"must be a timedelta or a number of seconds above 0, not {ttl!r}")
     return clock.now() + int(seconds * 1_000_000)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from holdfast.backend import StagedSpace, View
+from holdfast.core import Forgotten
 from holdfast.errors import CorruptionError
 from holdfast.model import Head, JournalRow, Record
 from holdfast.primitive import Moment
@@ -51,6 +52,7 @@ def replay(view: View, registry: PrimitiveRegistry, codec: Any, run: bytes, at: 
     state: dict[tuple[int, bytes], Record | None] = {}
     written: dict[tuple[int, bytes], Record | None] = {}
     unknown: list[str] = []
+    lost: set[tuple[int, bytes]] = set()
     commits: set[int] = set()
     entries = time = 0
     for row in rows_of(view, run, at):
@@ -61,10 +63,25 @@ def replay(view: View, registry: PrimitiveRegistry, codec: Any, run: bytes, at: 
             unknown.append(f"entry type 0x{row.entry.type:02X} version {row.entry.version} at revision {row.revision}")
             continue
         primitive, entry_type, payload = known
+        if type(payload) is Forgotten:
+            unknown.append(f"an entry at revision {row.revision} was forgotten")
+            for place in payload.lost:
+                state.pop(place, None)
+                written.pop(place, None)
+            lost.update(payload.lost)
+            continue
         for key, base in row.bases:
             state[primitive.id, key] = None if base is None else decode_base(base)
+            lost.discard((primitive.id, key))
+        keys = entry_type.keys(payload)
+        if any((primitive.id, key) in lost for key in keys):
+            unknown.append(
+                f"entry type 0x{row.entry.type:02X} at revision {row.revision} was folded upon what was forgotten"
+            )
+            lost.update((primitive.id, key) for key in keys)
+            continue
         touched = {}
-        for key in entry_type.keys(payload):
+        for key in keys:
             if (primitive.id, key) not in state:
                 raise CorruptionError(
                     f"the journal of run {run.hex()} lacks what revision {row.revision} was folded upon "

@@ -59,10 +59,14 @@ Written: TypeAlias = dict[bytes, Record | None]
 
 
 class Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The end of a space's history: its last commit's sequence (0: none yet) and time."""
+    """The end of a space's history: its last commit's sequence (0: none yet) and time.
+
+    ``floor``: deletions up to this sequence are not told any more in the change feed.
+    """
 
     sequence: int = 0
     time: int = 0
+    floor: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +98,25 @@ class JournalRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     time: int
     entry: Entry
     bases: tuple[tuple[bytes, bytes | None], ...]
+
+
+class LostRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A journal row whose content is to go; ``lost`` are the other (kind, key) of which it told."""
+
+    revision: int
+    ordinal: int
+    lost: tuple[tuple[int, bytes], ...] = ()
+
+
+class Erasure(msgspec.Struct, frozen=True, gc=False):
+    """What a commit takes away beside records, with nothing left of its content.
+
+    ``run`` None: everything of the space, and what was deleted in it is not told any more (the floor of its feed is
+    this commit). ``rows`` None: the whole journal of the run. Else each of these rows becomes the entry beside it.
+    """
+
+    run: bytes | None
+    rows: tuple[tuple[int, int, Entry], ...] | None = None
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):

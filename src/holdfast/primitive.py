@@ -4,21 +4,22 @@ A primitive is one body struct, its entry types with one fold each, its index te
 its scope (``scope.py``) and does not know where records live. Folds are pure: they see the payload, the records that
 the entry touches, and the moment of the commit - and nothing else, so that the live commit, recovery and replay agree.
 
-``Put`` and ``Delete`` are the payloads, with their folds, that most primitives need; ``entry_types()`` binds
-them to a primitive's codes.
+``Put`` and ``Delete`` are the payloads, with their folds, that most primitives need; ``put_entry`` and ``delete_entry``
+bind them to a primitive's codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, cast
+from uuid import UUID
 
 import msgspec
 
 from holdfast.codec import decode
 from holdfast.errors import ConflictError, InvalidInputError
-from holdfast.keys import decode_key, encode_key
-from holdfast.model import EXPIRY_INDEX, Blobs, Guard, Header, Record, Term, Touched, Written
+from holdfast.keys import decode_key, encode_key, key_range_prefix
+from holdfast.model import EXPIRY_INDEX, Blobs, Erasure, Guard, Header, Record, Term, Touched, Written
 
 
 class Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -45,6 +46,9 @@ class EntryType(msgspec.Struct, frozen=True):
     ``before_commit``: what a transaction may tell of the outcome before it commits: "preview" (the fold upon nothing;
     version and revision read 0), "pending" (known after the commit), or "read" (the truth, so the touched
     records are read and the transaction can be overtaken).
+    ``journaled``: an entry inside a run is kept in its journal.
+    ``any_kind``: the payload says in ``kind`` whose records it touches, and the fold sees those that have expired too.
+    ``erases``: payload -> what it takes away beside records. Such an entry is alone in its step of the space.
     """
 
     code: int
@@ -54,6 +58,9 @@ class EntryType(msgspec.Struct, frozen=True):
     version: int = 1
     body: bool = False
     before_commit: Literal["preview", "pending", "read"] = "preview"
+    journaled: bool = True
+    any_kind: bool = False
+    erases: Callable[[Any], Erasure] | None = None
 
 
 class Primitive:
@@ -72,15 +79,55 @@ class Primitive:
     entry_types: ClassVar[tuple[EntryType, ...]]
     face: ClassVar[Callable[..., Any]]
 
+    keyed_by_id: ClassVar[bool] = False
+    """True if a key is nothing but the 16 bytes of a UUID."""
+
     def key_text(self, key: bytes) -> str:
         """Return a key as people read it."""
+        if self.keyed_by_id:
+            return str(UUID(bytes=key))
         return "/".join(str(part) for part in decode_key(key))
+
+    def key_range(self, key: object) -> tuple[bytes, bytes]:
+        """Return (low, high) of the keys of all that a person names by one key: an id, a str, or a tuple of parts.
+
+        InvalidInputError names the field "keys".
+        """
+        try:
+            if self.keyed_by_id:
+                id = key if isinstance(key, UUID) else UUID(cast(str, key))
+                return id.bytes, id.bytes + b"\0"
+            low = encode_key(*(key if type(key) is tuple and key else (key,)))
+            if type(key) is not str or self.key_text(low) == key:
+                return key_range_prefix(low)
+        except (ValueError, TypeError, AttributeError, msgspec.MsgspecError):
+            pass  # said below, in our words
+        raise InvalidInputError("keys", f"{key!r:.100} is no key of {self.name}")
+
+    def together(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """Return (low, high) of the keys that can only be forgotten together with this one, or None."""
+        return None
 
     searchable: ClassVar[bool] = False
 
     def text(self, record: Record) -> str | None:
         """Return what a text search sees of a record, or None if it is not searched."""
         return None
+
+    in_order: ClassVar[bool] = False
+    """True if the records of a group can only go oldest first, so that none is chosen by what it says."""
+
+    def group(self, header: Header) -> bytes:
+        """Return what a record counts among when a retention keeps the newest so many; everything by default."""
+        return b""
+
+    def may_go(self, record: Record) -> bool:
+        """Return False for a record that a retention leaves alone, whatever its age."""
+        return True
+
+    def removals(self, headers: Sequence[Header]) -> list[Any]:
+        """Return the entries by which a retention removes these records, oldest first within each group."""
+        return [Remove(self.id, header.key, header.revision) for header in headers]
 
     def values(self, record: Record) -> dict[str, Any]:
         """Return the values of a record for comparing two runs: no clock, version or run in it."""
@@ -108,6 +155,14 @@ def write(
     if expires_at is not None:
         terms = (*terms, (EXPIRY_INDEX, encode_key(expires_at)))
     return Record(key, version, at.revision, created_at, at.now, expires_at, schema, terms, body, blobs)
+
+
+class Remove(Payload, frozen=True, gc=False):
+    """Entry 0x06, of core: remove a record of any kind, if it is still the one with this revision."""
+
+    kind: int
+    key: bytes
+    revision: int
 
 
 class Put(Payload, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.core import CorePrimitive
 from holdfast.entry_types import PRIMITIVE_ID_LAST, PRIMITIVE_IDS, USER_PRIMITIVE_ID_FIRST, entry_range
 from holdfast.errors import InvalidInputError, SerializationError
 from holdfast.model import Entry
@@ -18,7 +19,7 @@ from holdfast.primitive import EntryType, Payload, Primitive
 
 
 class PrimitiveRegistry:
-    """The primitives that a store knows."""
+    """The primitives that a store knows; those of ``core`` are in each registry, but are not iterated over."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, Primitive] = {}
@@ -27,8 +28,11 @@ class PrimitiveRegistry:
         self._by_code: dict[int, tuple[Primitive, EntryType]] = {}
         self.by_payload: dict[type[Any], tuple[int, EntryType]] = {}
         """payload class -> (primitive id, entry type): what the commit path looks up."""
+        self.erasing: set[type[Any]] = set()
+        """The payload classes that take something away beside records."""
         self._decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {}
         self._encode = msgspec.msgpack.Encoder().encode
+        self._bind(CorePrimitive())
 
     def register(self, primitive: Primitive) -> None:
         """Add a primitive.
@@ -36,12 +40,18 @@ class PrimitiveRegistry:
         Raises InvalidInputError, and changes nothing, if anything of it is taken or out of its range.
         """
         self._check(primitive)
-        self._by_id[primitive.id] = primitive
+        self._bind(primitive)
         self._by_name[primitive.name] = primitive
         self._by_attribute[primitive.attribute] = primitive
+
+    def _bind(self, primitive: Primitive) -> None:
+        """Let the entries of a primitive be folded, and its records be named."""
+        self._by_id[primitive.id] = primitive
         for entry_type in primitive.entry_types:
             self._by_code[entry_type.code] = (primitive, entry_type)
             self.by_payload[entry_type.payload] = (primitive.id, entry_type)
+            if entry_type.erases is not None:
+                self.erasing.add(entry_type.payload)
             self._decoders[entry_type.code] = msgspec.msgpack.Decoder(entry_type.payload)
 
     def _check(self, primitive: Primitive) -> None:
@@ -75,11 +85,24 @@ class PrimitiveRegistry:
 
     def __iter__(self) -> Iterator[Primitive]:
         """Iterate over the primitives in the order of their ids."""
-        return iter([self._by_id[number] for number in sorted(self._by_id)])
+        return iter(sorted(self._by_name.values(), key=lambda primitive: primitive.id))
+
+    def ids(self) -> list[int]:
+        """Return the ids of all kinds of records that are known, core's too, in order."""
+        return sorted(self._by_id)
+
+    def kind_of(self, payload: Any) -> tuple[int, EntryType]:
+        """Return the kind of the records that a payload touches, and its entry type."""
+        kind, entry_type = self.by_payload[type(payload)]
+        return (payload.kind if entry_type.any_kind else kind), entry_type
 
     def by_id(self, number: int) -> Primitive:
         """Return the primitive with this id; KeyError if there is none."""
         return self._by_id[number]
+
+    def find(self, number: int) -> Primitive | None:
+        """Return the primitive with this id, or None."""
+        return self._by_id.get(number)
 
     def by_name(self, name: str) -> Primitive:
         """Return the primitive of this name; InvalidInputError names those that exist."""

@@ -134,6 +134,16 @@ def roll_back(connection: Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def checkpoint(connection: Connection) -> bool:
+    """Bring the write-ahead log into the database and empty it; False if somebody still reads what is in it."""
+    rows(connection, "SELECT count(*) FROM sqlite_schema")  # a connection that has read nothing knows of no log
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.BusyError:
+        return False
+    return True
+
+
 def bound_list(values: tuple[bytes, ...]) -> Any:
     """Return a parameter for ``IN carray(?)``: many byte strings as one bound value."""
     return apsw.carray(values)

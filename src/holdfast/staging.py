@@ -16,7 +16,7 @@ from holdfast.backend import StagedSpace, Transaction, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from holdfast.errors import InvalidInputError, ReadOnlyError
 from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
-from holdfast.model import Batch, Durability, Guard, Header, JournalRow, Receipt, Record, Touched, Written
+from holdfast.model import Batch, Durability, Erasure, Guard, Header, JournalRow, Receipt, Record, Touched, Written
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.validation import require_unchanged
@@ -43,6 +43,17 @@ class Stage:
         """True once a batch has written something."""
         return self.staged.sequence != self.staged.head.sequence
 
+    def must_wait(self, batch: Batch) -> bool:
+        """Return True if a batch cannot be folded upon what is staged, so that this is to be committed first.
+
+        Ranges and counts are compared with what is committed, and an erasure is alone in its step.
+        """
+        if not self.changed:
+            return False
+        if self.staged.erasures or (batch.reads and (batch.reads.ranges or batch.reads.counts)):
+            return True
+        return not self._registry.erasing.isdisjoint(map(type, batch.steps))
+
     def fetch(self, batches: Sequence[Batch]) -> None:
         """Read everything that the batches touch and expect: one read a kind, two where bodies are needed."""
         needed: dict[tuple[int, bool], dict[bytes, None]] = {}
@@ -61,7 +72,7 @@ class Stage:
         if type(step) is Guard:
             needed.setdefault((step.kind, step.body), {})[step.key] = None
             return
-        kind, entry_type = self._registry.by_payload[type(step)]
+        kind, entry_type = self._registry.kind_of(step)
         keys = needed.setdefault((kind, entry_type.body), {})
         for key in entry_type.keys(step):
             keys[key] = None
@@ -77,20 +88,22 @@ class Stage:
         local: dict[int, dict[bytes, Record | None]] = {}
         outcomes: list[Written] = []
         journal: list[tuple[bytes, JournalRow]] = []
+        erasures: list[Erasure] = []
         size = 0
         for step in batch.steps:
             if type(step) is Guard:
                 step.check(self._find(step.kind, step.key, local.get(step.kind), now))
                 continue
-            kind, entry_type = self._registry.by_payload[type(step)]
+            kind, entry_type = self._registry.kind_of(step)
             if kind in self._refused:
                 raise refusal(self._registry.name_of(kind), self._refused[kind])
+            seen_at = 0 if entry_type.any_kind else now  # nothing has expired at 0
             mine = local.get(kind)
-            touched: Touched = {key: self._find(kind, key, mine, now) for key in entry_type.keys(step)}
+            touched: Touched = {key: self._find(kind, key, mine, seen_at) for key in entry_type.keys(step)}
             written = entry_type.fold(step, touched, Moment(sequence, now, self._codec))
             if written:
                 size += self._accept(kind, written, touched)
-                if batch.run is not None:
+                if batch.run is not None and entry_type.journaled:
                     journal.append(
                         (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
                     )
@@ -99,14 +112,19 @@ class Stage:
                 else:
                     mine.update(written)
             outcomes.append(written)
+            if entry_type.erases is not None:
+                erasures.append(entry_type.erases(step))
             now += 1
         if size > BATCH_BYTES_MAX:
             raise InvalidInputError("batch", f"{size} bytes in one transaction; at most {BATCH_BYTES_MAX} are allowed")
-        if not local:
+        if local and any(erasure.run is None for erasure in erasures):
+            raise InvalidInputError("batch", "a space is dropped by a commit that does nothing else")
+        if not local and not erasures:
             return outcomes, Receipt(staged.sequence, staged.time, durability)
         for kind, records in local.items():
             staged.writes.setdefault(kind, {}).update(records)
         staged.sequence, staged.time = sequence, now - 1
+        staged.erasures += erasures
         payloads = tuple([step for step in batch.steps if type(step) is not Guard])
         staged.transactions.append(Transaction(sequence, began, batch.run, payloads))
         if journal:

@@ -7,26 +7,30 @@ is used after it raises ClosedError. Nothing that was acknowledged depends on ``
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from holdfast import journal
-from holdfast.backend import Backend
+from holdfast.backend import Backend, Compaction
 from holdfast.backends.schemes import open_backend
 from holdfast.codec import check_space_name, from_microseconds
-from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError, UnsupportedError
+from holdfast.core import DropSpace
+from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.faces import REGISTRY, Faces
+from holdfast.feed import ChangeRecord, Watcher, changes, check_revision
+from holdfast.forgetting import Forgetting, forget
+from holdfast.idempotency import KEY_TTL, Once
 from holdfast.inputs import check_choice, check_id
-from holdfast.model import DURABILITIES, Change, Durability, Receipt
+from holdfast.model import DURABILITIES, Batch, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
-from holdfast.scope import DirectScope, Scope, ViewScope
+from holdfast.retention import Retention, retain, sweep
+from holdfast.scope import DirectScope, Scope, ViewScope, check_limit
 from holdfast.search.text import TextSearch
 from holdfast.search.vector import INDEX_FROM, VectorSearch
 from holdfast.transaction import TransactionScope, run_with_retry
@@ -36,7 +40,8 @@ T = TypeVar("T")
 ENVIRONMENT_VARIABLE = "HOLDFAST_STORE"
 DEFAULT_PATH = "~/.holdfast/store.db"
 DEFAULT_SPACE = "default"
-_CHANGES_PER_PAGE = 1000
+CHANGES_KEPT = 10_000
+"""For how many commits of a space ``compact`` leaves deletions in its change feed."""
 
 
 class Transaction(Faces):
@@ -75,15 +80,6 @@ class Replay(Faces):
         return found
 
 
-class ChangeRecord(msgspec.Struct, frozen=True):
-    """One line of a change feed."""
-
-    revision: int
-    kind: str
-    key: str
-    deleted: bool
-
-
 class _Commits(Faces):
     """What a space and a run share: transactions."""
 
@@ -103,15 +99,34 @@ class _Commits(Faces):
             raise
         tx._scope.commit()
 
-    def transact(self, function: Callable[[Transaction], T], *, durability: Durability | None = None) -> T:
+    def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        key: str | None = None,
+        key_ttl: timedelta | float = KEY_TTL,
+    ) -> T:
         """Run ``function(tx)`` in a transaction, again when it is overtaken, and return what it returned.
 
         The function may be called several times, so it should do nothing but read and write through ``tx``.
-        """
 
-        def attempt() -> T:
-            with self.transaction(durability=durability) as tx:
-                return function(tx)
+        With a ``key`` the transaction takes place once: what the function returned, which must be a value, is kept
+        with the commit for ``key_ttl`` (a timedelta or seconds; a week), and whoever comes with the same key in that
+        time, from any process, gets it and commits nothing. So a commit whose outcome is unknown can be tried again.
+        """
+        if key is None:
+
+            def attempt() -> T:
+                with self.transaction(durability=durability) as tx:
+                    return function(tx)
+
+        else:
+            once = Once(key, key_ttl)
+
+            def attempt() -> T:
+                with self.transaction(durability=durability) as tx:
+                    return once.result(tx._scope, lambda: function(tx))
 
         return run_with_retry(attempt)
 
@@ -220,8 +235,8 @@ class Space(_Commits):
     def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
         """Return what a run made, up to the commit with revision ``at``; NotFoundError if there is no such run."""
         id = self._run_id(run)
-        if at is not None and (type(at) is not int or at < 0):
-            raise InvalidInputError("at", f"must be a revision, an int of 0 or more, not {at!r}")
+        if at is not None:
+            check_revision(at, "at")
         replayed = self._replayed(id, at)
         scope = self._scope
         view = ViewScope(scope.space, _view_of(replayed), scope.registry, scope.codec, now=replayed.time)
@@ -246,30 +261,94 @@ class Space(_Commits):
             return journal.replay(view, scope.registry, scope.codec, id.bytes, at)
 
     def changes(self, after: int = 0) -> Iterator[ChangeRecord]:
-        """Iterate over the newest change of each key behind a revision, oldest first, up to now."""
-        if type(after) is not int or after < 0:
-            raise InvalidInputError("after", f"must be a revision, an int of 0 or more, not {after!r}")
-        scope = self._scope
-        view = scope.backend.view(scope.space)
-        goal = view.head().sequence
-        seen: set[tuple[int, bytes]] = set()
-        while True:
-            page = view.changes(after, _CHANGES_PER_PAGE)
-            fresh = [change for change in page if (change.kind, change.key) not in seen and change.revision <= goal]
-            yield from (self._change(change) for change in fresh)
-            if len(page) < _CHANGES_PER_PAGE:
-                return
-            if page[0].revision == page[-1].revision:
-                raise UnsupportedError("a commit of this size cannot be told as changes", capability="changes")
-            after = page[-1].revision - 1
-            seen = {(change.kind, change.key) for change in page if change.revision == page[-1].revision}
+        """Iterate over the newest change of each key behind a revision, oldest first, up to now.
 
-    def _change(self, change: Change) -> ChangeRecord:
-        registry = self._scope.registry
-        name = registry.name_of(change.kind)
-        known = name in {primitive.name for primitive in registry}
-        key = registry.by_id(change.kind).key_text(change.key) if known else change.key.hex()
-        return ChangeRecord(change.revision, name, key, change.deleted)
+        NotFoundError if deletions behind ``after`` are not known any more (see ``compact``, ``drop_space``).
+        """
+        return changes(self._scope, check_revision(after, "after"))
+
+    def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
+        """Remove records that have expired, up to ``limit`` (None: all), by ordinary commits of bounded size.
+
+        Expired records are hidden from every read at once; this gives their room back. One that was renewed meanwhile
+        stays. Returns how many of each kind went, or with ``dry_run`` would go ("core": results of transactions with a
+        key).
+        """
+        return sweep(self._scope, limit, dry_run=dry_run)
+
+    def retain(
+        self,
+        kind: str,
+        *,
+        older_than: timedelta | float | None = None,
+        keep_days: float | None = None,
+        keep_last: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        journals: bool = False,
+        dry_run: bool = False,
+    ) -> Retention:
+        """Keep what a policy keeps of a kind ("memory", "event", "run", "kv" ...), and let the rest go for good.
+
+        ``older_than`` (a timedelta or seconds) or ``keep_days``: what was last written before that may go.
+        ``keep_last``: the newest so many stay - of events those of each stream, of tombstones of memories the newest
+        tombstones. With both, only what neither keeps goes. ``where``: only records with these values of their fields,
+        as {"status": "archived"}, are considered. Events go from the beginning of their stream on; runs only when they
+        have ended, and their journals with them - with ``journals`` their journals only.
+
+        By ordinary commits of bounded size; what is changed meanwhile stays. Returns what was chosen and why; with
+        ``dry_run`` nothing goes.
+        """
+        if keep_days is not None:
+            if older_than is not None:
+                raise InvalidInputError("keep_days", "cannot be given together with older_than")
+            if type(keep_days) not in (int, float) or not 0 <= keep_days < 1e5:
+                raise InvalidInputError("keep_days", f"must be a number of days of 0 or more, not {keep_days!r}")
+            older_than = timedelta(days=keep_days)
+        return retain(
+            self._scope,
+            kind,
+            older_than=older_than,
+            keep_last=keep_last,
+            where=where,
+            journals=journals,
+            dry_run=dry_run,
+        )
+
+    def forget(
+        self,
+        kind: str | None = None,
+        keys: Iterable[str | UUID | tuple[Any, ...]] = (),
+        *,
+        session_id: str | None = None,
+        run: UUID | str | Run | RunRecord | None = None,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget for good, with every trace: records, journal rows, kept results of transactions, the text index.
+
+        Either records by ``kind`` and ``keys`` ("memory" and ids, "kv" and keys, "event" and streams); or all that
+        belongs to a ``session_id``, deleted or not; or a ``run`` that has ended, with its journal and all records that
+        it was the last to write. Returns what there was and, from a last look through everything, what is ``left``:
+        nothing, unless entries are unknown here. With ``dry_run`` nothing is changed.
+
+        The keys stay in the change feed, marked as deleted, and a file holds the bytes until ``store.compact()``
+        (``keep_changes=0`` for the keys). ConflictError if the run has not ended, or if only a part would go of what
+        can only be forgotten whole, as a stream of events.
+        """
+        wanted = None if run is None else (run.id if isinstance(run, Run | RunRecord) else check_id(run, "run")).bytes
+        search = self._require_search()
+        return forget(self._scope, search, kind, keys, session_id=session_id, run=wanted, dry_run=dry_run)
+
+    def watch(
+        self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
+    ) -> Iterator[ChangeRecord]:
+        """Iterate over changes as they come: as ``changes`` does, and then wait for more.
+
+        ``after`` is a revision; without one, what is committed from now on is told. ``kinds`` are the kinds to tell of,
+        as "memory". The iteration ends when ``timeout`` seconds have passed without a change, or when the store is
+        closed. Commits of this process are told at once, those of others within 50 ms. NotFoundError if deletions
+        behind ``after`` are not known any more (see ``compact``, ``drop_space``).
+        """
+        return iter(Watcher(self._scope, after, timeout, kinds))
 
 
 def _view_of(replayed: journal.Replayed) -> Any:
@@ -323,7 +402,8 @@ class Store:
         for name in self.spaces():
             view = self._backend.view(name)
             head = view.head()
-            counts = {primitive.attribute: view.count(primitive.id) for primitive in self._registry}
+            scope = self.space(name)._scope
+            counts = {primitive.attribute: scope.count(primitive.id) for primitive in self._registry}
             spaces[name] = {
                 "records": {attribute: count for attribute, count in counts.items() if count},
                 "sequence": head.sequence,
@@ -338,6 +418,20 @@ class Store:
             **stats,
             "spaces": spaces,
         }
+
+    def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, dict[str, int]]:
+        """Remove what has expired in all spaces, up to ``limit`` records; return how many by space and kind.
+
+        See ``Space.sweep``.
+        """
+        left = check_limit(limit, optional=True)
+        swept: dict[str, dict[str, int]] = {}
+        for name in self.spaces():
+            counts = self.space(name).sweep(limit=left, dry_run=dry_run) if left else {}
+            left -= sum(counts.values())
+            if counts:
+                swept[name] = counts
+        return swept
 
     def verify(self) -> list[str]:
         """Check everything: the medium, the indexes, that each body can be read, the chains of all event streams.
@@ -385,6 +479,35 @@ class Store:
             if after is None:
                 break
 
+    def drop_space(self, name: str) -> bool:
+        """Remove everything of a space in one commit; True if there was something.
+
+        A space of the same name may come into being again: its revisions go on where those of the dropped one ended,
+        and who follows its changes from before is told so (NotFoundError). ``compact`` then takes the bytes out of the
+        file.
+        """
+        scope = self.space(name)._scope
+        if name not in self.spaces():
+            return False
+        scope.backend.committer.commit(Batch(name, [DropSpace()], self.durability))
+        return True
+
+    def compact(self, *, keep_changes: int = CHANGES_KEPT) -> Compaction:
+        """Give the room of what was deleted back, and leave no byte of it in the file; returns the sizes.
+
+        Deletions are told in change feeds for the last ``keep_changes`` commits of each space, and as long as a watcher
+        of this process or the text index has not seen them; who follows from before them gets NotFoundError and begins
+        again. Takes time, and on SQLite room for a second copy of the file; writers wait meanwhile, readers do not.
+        """
+        if type(keep_changes) is not int or keep_changes < 0:
+            raise InvalidInputError("keep_changes", f"must be an int of 0 or more, not {keep_changes!r}")
+        floors = {}
+        for name in self.spaces():
+            head = self._backend.view(name).head().sequence
+            followers = [*self._search.watermarks(name), *self._backend.committer.published.positions(name)]
+            floors[name] = max(0, min([head - keep_changes, *followers]))
+        return self._backend.compact(floors)
+
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""
         self._backend.flush()
@@ -395,6 +518,7 @@ class Store:
             self._vector_search.close()
         finally:
             self._backend.close()
+            self._backend.committer.published.end()
 
     def __enter__(self) -> Store:
         return self

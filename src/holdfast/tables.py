@@ -16,7 +16,7 @@ import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Cursor, Head, JournalRow, Page, Record, Touched, Written
+from holdfast.model import Cursor, Erasure, Head, JournalRow, Page, Record, Touched, Written
 from holdfast.primitive import EntryType, Moment
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -150,13 +150,17 @@ def page_of(places: list[Cursor], items: Sequence[Any], limit: int) -> Page:
 
 
 class Overlay:
-    """What has been written since a snapshot was opened, as it was then: records, and lines of the change feed."""
+    """What has been written since a snapshot was opened, as it was then: records, and lines of the change feed.
 
-    __slots__ = ("changed", "replaced")
+    ``journals`` are all of them as they were, once something of them has been erased; None before.
+    """
+
+    __slots__ = ("changed", "journals", "replaced")
 
     def __init__(self) -> None:
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
         self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
+        self.journals: dict[bytes, list[JournalRow]] | None = None
 
 
 class SpaceTables:
@@ -189,6 +193,8 @@ class SpaceTables:
     def apply(self, staged: StagedSpace) -> None:
         """Make a staged group visible, all at once. To do it again changes nothing: so an interrupt is made good."""
         with self.lock:
+            for erasure in staged.erasures:
+                self.erase(erasure, staged.sequence)
             for kind, records in staged.writes.items():
                 table = self.table(kind)
                 for key, record in records.items():
@@ -197,11 +203,61 @@ class SpaceTables:
                 rows = self.journals.setdefault(run, [])
                 if not rows or row_place(rows[-1]) < row_place(row):
                     rows.append(row)
-            self.head = Head(staged.sequence, staged.time)
+            self.head = Head(staged.sequence, staged.time, self.head.floor)
+
+    def erase(self, erasure: Erasure, sequence: int) -> None:
+        """Take away what a commit erases beside records; to do it again changes nothing."""
+        for overlay in self.overlays:
+            if overlay.journals is None:
+                overlay.journals = {run: list(rows) for run, rows in self.journals.items()}
+        if erasure.run is None:
+            for kind, table in self.tables.items():
+                for overlay in self.overlays:
+                    overlay.replaced[kind] = {**table.by_key, **overlay.replaced.get(kind, {})}
+            for overlay in self.overlays:
+                self._tell_all(overlay)
+            self.tables = {kind: Table() for kind in self.tables}
+            self.journals = {}
+            self.tombstones = {}
+            self._feed = None
+            self.head = Head(self.head.sequence, self.head.time, sequence)
+        elif erasure.rows is None:
+            self.journals.pop(erasure.run, None)
+        else:
+            instead = {(revision, ordinal): entry for revision, ordinal, entry in erasure.rows}
+            rows = self.journals.get(erasure.run, [])
+            for place, row in enumerate(rows):
+                entry = instead.get(row_place(row))
+                if entry is not None:
+                    rows[place] = JournalRow(row.revision, row.ordinal, row.time, entry, ())
+
+    def _tell_all(self, overlay: Overlay) -> None:
+        for kind, table in self.tables.items():
+            for key, record in table.by_key.items():
+                overlay.changed.setdefault((kind, key), (record.revision, False))
+        for place, revision in self.tombstones.items():
+            overlay.changed.setdefault(place, (revision, True))
+
+    def trim(self, floor: int) -> int:
+        """Tell no more of deletions up to a sequence; return how many there were."""
+        with self.lock:
+            trimmed = {place: revision for place, revision in self.tombstones.items() if revision <= floor}
+            for place, revision in trimmed.items():
+                del self.tombstones[place]
+                if self._feed is not None:
+                    self._feed.remove((revision, *place))
+                for overlay in self.overlays:
+                    overlay.changed.setdefault(place, (revision, True))
+            self.head = Head(self.head.sequence, self.head.time, max(self.head.floor, *trimmed.values(), 0))
+            return len(trimmed)
+
+    def is_empty(self) -> bool:
+        """Return True if nothing was committed here behind the floor, and there is no record."""
+        return self.head.sequence <= self.head.floor and not any(table.by_key for table in self.tables.values())
 
     def fold(self, kind: int, entry_type: EntryType, payload: Any, at: Moment) -> tuple[Touched, Written]:
         """Return what an entry touches, as it sees it - what has expired is absent - and what it makes of it."""
-        by_key, now = self.table(kind).by_key, at.now
+        by_key, now = self.table(kind).by_key, 0 if entry_type.any_kind else at.now  # nothing has expired at 0
         touched: Touched = {}
         for key in entry_type.keys(payload):
             record = by_key.get(key)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.sqlite_library import Connection, connect, foreign_errors, roll_back, rows
+from holdfast.sqlite_library import Connection, bound_list, connect, foreign_errors, roll_back, rows
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 TEXT_TABLES = f"""
@@ -34,6 +34,21 @@ def scope_token(space: str, kind: int) -> str:
     return f"x{space.encode().hex()}k{kind}"
 
 
+def clear_space(connection: Connection, space: str) -> None:
+    """Remove all documents and watermarks of a space, inside a transaction of the caller."""
+    for (scope,) in rows(
+        connection, "SELECT scope FROM text_state WHERE scope GLOB ?", (scope_token(space, 0)[:-1] + "*",)
+    ):
+        clear_scope(connection, scope)
+
+
+def clear_scope(connection: Connection, scope: str) -> None:
+    """Remove the documents and the watermark of one kind in one space, inside a transaction of the caller."""
+    connection.execute("DELETE FROM text WHERE rowid IN (SELECT id FROM text_documents WHERE scope = ?)", (scope,))
+    connection.execute("DELETE FROM text_documents WHERE scope = ?", (scope,))
+    connection.execute("DELETE FROM text_state WHERE scope = ?", (scope,))
+
+
 class FtsIndex:
     """See ``backend.TextIndex``. ``query`` reads; ``write`` runs a function in a write transaction."""
 
@@ -45,6 +60,10 @@ class FtsIndex:
         """See ``backend.TextIndex``."""
         found = self._query("SELECT watermark FROM text_state WHERE scope = ?", (scope_token(space, kind),))
         return found[0][0] if found else 0
+
+    def clear(self, space: str, kind: int) -> None:
+        """See ``backend.TextIndex``."""
+        self._write(lambda connection: clear_scope(connection, scope_token(space, kind)))
 
     def index(
         self, space: str, kind: int, documents: Sequence[tuple[bytes, str | None]], after: int, watermark: int
@@ -75,6 +94,13 @@ class FtsIndex:
             connection.execute("INSERT INTO text_documents (scope, key) VALUES (?, ?)", where)
         number = found[0][0] if found else connection.last_insert_rowid()
         connection.execute("INSERT INTO text (rowid, scope, words) VALUES (?, ?, ?)", (number, scope, text))
+
+    def holding(self, space: str, kind: int, keys: Sequence[bytes]) -> list[bytes]:
+        """See ``backend.TextIndex``."""
+        statement = "SELECT key FROM text_documents WHERE scope = ? AND key IN carray(?)"
+        if not keys:
+            return []
+        return [key for (key,) in self._query(statement, (scope_token(space, kind), bound_list(tuple(keys))))]
 
     def match(self, space: str, kind: int, expression: str, limit: int, offset: int) -> list[tuple[bytes, float]]:
         """See ``backend.TextIndex``."""

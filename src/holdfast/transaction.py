@@ -115,6 +115,16 @@ class TransactionScope(Scope):
         if not self._open:
             raise ClosedError("this transaction has ended; begin another one")
 
+    def touched(self) -> set[tuple[int, bytes]]:
+        """Return (kind, key) of all that was read or written so far."""
+        found = set(self._reads.keys)
+        found |= {(scan.kind, place[1]) for scan in self._reads.ranges for place, _ in scan.items}
+        for step in self._batch.steps:
+            if type(step) is not Guard:
+                kind, entry_type = self.registry.kind_of(step)
+                found |= {(kind, key) for key in entry_type.keys(step)}
+        return found
+
     # Writing
 
     def write(self, steps: list[Any], finish: Finish[T]) -> T:
@@ -142,7 +152,7 @@ class TransactionScope(Scope):
         return entry_type.fold(payload, nothing, Moment(0, clock.now(), self.codec))
 
     def _kind_of(self, step: Any) -> int:
-        return step.kind if type(step) is Guard else self.registry.by_payload[type(step)][0]
+        return step.kind if type(step) is Guard else self.registry.kind_of(step)[0]
 
     def _folded(self, kind: int) -> _Folded:
         return self._kinds.setdefault(kind, _Folded())
@@ -191,7 +201,7 @@ class TransactionScope(Scope):
             want: Want = "records" if step.body else "headers"
             step.check(unless_expired(self._seen(view, step.kind, [step.key], want, upon)[0], now))
             return None
-        kind, entry_type = self.registry.by_payload[type(step)]
+        kind, entry_type = self.registry.kind_of(step)
         keys = entry_type.keys(step)
         seen = self._seen(view, kind, keys, "records" if entry_type.body else "headers", upon)
         upon.owed.update(keys)

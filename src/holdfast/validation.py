@@ -29,10 +29,11 @@ def first_conflict(view: View, sequence: int, reads: ReadSet, staged: Staged) ->
     found = _first_staged(reads, staged)
     if found is not None:
         return found
-    if view.head().sequence == reads.pin:
+    head = view.head()
+    if head.sequence == reads.pin:
         return None
     changes = view.changes(reads.pin, CHANGES_LOOKED_THROUGH)
-    if len(changes) < CHANGES_LOOKED_THROUGH:
+    if len(changes) < CHANGES_LOOKED_THROUGH and head.floor <= reads.pin:  # else they may lack deletions
         for change in changes:
             revision = reads.keys.get((change.kind, change.key))
             if revision is not None and revision != (0 if change.deleted else change.revision):

@@ -78,18 +78,26 @@ class LiveView:
     def journal(self, run: bytes, after: tuple[int, int], limit: int) -> list[JournalRow]:
         """See ``backend.View``."""
         with self._space.lock:
-            rows = self._space.journals.get(run, [])
+            rows = self._journals().get(run, [])
             first = bisect_right(rows, after, key=row_place)
             return rows[first : first + limit]
 
+    def journaled_runs(self) -> list[bytes]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            return sorted(self._journals())
+
+    def _journals(self) -> dict[bytes, list[JournalRow]]:
+        return self._space.journals
+
     def last_journaled(self, run: bytes) -> int | None:
         """See ``backend.View``."""
-        rows = self._space.journals.get(run)
+        rows = self._journals().get(run)
         return rows[-1].time if rows else None
 
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
-        rows = self._space.journals.get(run, [])
+        rows = self._journals().get(run, [])
         place = bisect_left(rows, revision, key=_row_revision)
         return place < len(rows) and rows[place].revision == revision
 
@@ -180,10 +188,19 @@ class SnapshotView(LiveView):
         rows = super().journal(run, after, limit)
         return [row for row in rows if row.revision <= self._head.sequence]
 
+    def journaled_runs(self) -> list[bytes]:
+        """See ``backend.View``."""
+        with self._space.lock:
+            return sorted(run for run, rows in self._journals().items() if rows[0].revision <= self._head.sequence)
+
+    def _journals(self) -> dict[bytes, list[JournalRow]]:
+        kept = self._overlay.journals
+        return self._space.journals if kept is None else kept
+
     def last_journaled(self, run: bytes) -> int | None:
         """See ``backend.View``."""
         with self._space.lock:
-            rows = self._space.journals.get(run, [])
+            rows = self._journals().get(run, [])
             behind = bisect_right(rows, self._head.sequence, key=_row_revision)
             return rows[behind - 1].time if behind else None
 

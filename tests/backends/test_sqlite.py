@@ -413,6 +413,25 @@ def test_an_unknown_outcome_is_said(store):
         store.kv.put("k", 3)
 
 
+@pytest.mark.parametrize("took_effect", [False, True])
+def test_an_unknown_outcome_is_resolved_by_the_key(path, store, monkeypatch, took_effect):
+    def add(tx):
+        tx.kv.put("n", tx.kv.get("n", 0) + 1)
+        return tx.kv.get("n")
+
+    real = failing(store, "COMMIT", apsw.FullError("?"), after=took_effect, rollback=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("holdfast.backends.sqlite.step.SqliteStep._was_committed", lambda *_: 1 / 0)
+        with pytest.raises(CommitUnknownError):
+            store.transact(add, key="job")
+    store._backend._writer = real
+    store.close()
+    with holdfast.open(path) as again:
+        assert again.kv.get("n") == (1 if took_effect else None)
+        assert again.transact(add, key="job") == 1 and again.transact(add, key="job") == 1
+        assert again.kv.get("n") == 1
+
+
 def test_a_record_that_should_not_be_there(store):
     commit(store, put(store, b"k"))
     step = store._backend._begin_step("strict")
@@ -509,6 +528,7 @@ def test_a_medium_without_wal_is_refused(path, monkeypatch):
         ("""UPDATE spaces SET counts = '{"1":7}'""", "counters say"),
         ("DELETE FROM terms WHERE rowid_is_missing", "missing"),
         ("INSERT INTO terms VALUES (1, 8, 1, x'01', x'02')", "1 terms of no record"),
+        ("INSERT INTO blobs (record, name, data) VALUES (99, 'b', x'01')", "1 blobs of no record"),
         ("UPDATE spaces SET sequence = 1", "behind the last commit"),
         ("UPDATE records SET space = 99 WHERE kind = 1", "space that does not exist"),
         ("""UPDATE records SET body = '{"value":' WHERE kind = 1""", "kv"),
@@ -683,3 +703,38 @@ def test_a_record_and_its_blobs_are_of_one_state(tmp_path, monkeypatch, by_scan)
         assert overtaken and record.version == 1
         assert holdfast.primitives.embedding.from_blobs(record.blobs) == {"v": [1.0]}
         assert store.memories.get(memory.id, embeddings=True).embeddings == {"v": [2.0]}
+
+
+def test_compacting_while_somebody_reads_says_what_it_could_not_do(store, monkeypatch):
+    monkeypatch.setattr("holdfast.backends.sqlite.backend.CHECKPOINT_SECONDS", 0.02)
+    store.kv.put("k", "x" * 10_000)
+    with store.space("default").snapshot() as seen:
+        store.kv.delete("k")
+        done = store.compact()
+        assert len(done.notes) == 1 and "compact again" in done.notes[0] and seen.kv.exists("k")
+    done = store.compact()
+    assert done.notes == () and done.bytes_after < done.bytes_before and store.verify() == []
+
+
+def test_a_compaction_that_fails_leaves_the_store_as_it_was(store):
+    store.kv.put("k", 1)
+    real = failing(store, "VACUUM", apsw.FullError("full"))
+    with pytest.raises(holdfast.DiskFullError):
+        store.compact()
+    store._backend._writer = real
+    store.kv.put("k", 2)
+    assert store.kv.get("k") == 2 and store.verify() == []
+
+
+def test_a_dropped_space_leaves_no_row(path, store):
+    space = store.space("p")
+    with space.run("r") as run:
+        run.memories.store("alpha", embeddings={"m": [1.0]})
+    space.kv.put("k", 1)
+    space.kv.delete("k")
+    assert space.memories.search("alpha")
+    store.drop_space("p")
+    connection = apsw.Connection(str(path))
+    for table in ("records", "terms", "blobs", "tombstones", "journal", "text", "text_documents", "text_state"):
+        assert list(connection.execute(f"SELECT count(*) FROM {table}")) == [(0,)], table
+    connection.close()

@@ -296,3 +296,38 @@ def test_stores_that_have_no_log(call, tmp_path):
     assert "no log of Holdfast's" in call("log", "dump").err
     assert call("log", "dump", str(tmp_path)).code == 1
     assert call("log", "dump", "--store", f"log:{tmp_path / 'none'}").code == 1
+
+
+def test_looking_after_a_store(call, tmp_path):
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.kv.put("gone", 1, ttl=1e-6)
+        store.space("trial").kv.put("gone", 1, ttl=1e-6)
+        secret = store.memories.store("xylophone", session_id="s1")
+        store.memories.store("marimba", session_id="s1")
+        with store.run("r") as run:
+            run.kv.put("mine", 1)
+        active = store.space("default").run("active")
+    assert [one["name"] for one in call("spaces", "--json").json["items"]] == ["default", "trial"]
+    assert call("spaces").out.split("\t")[:2] == ["default", "5"]
+    swept = call("sweep", "--dry-run", "--json").json
+    assert swept == {"swept": {"default": {"kv": 1}, "trial": {"kv": 1}}, "dry_run": True}
+    assert call("sweep", "--space", "trial", "--limit", "9").out == "trial\tkv\t1\n"
+    assert call("sweep").out == "default\tkv\t1\n" and call("sweep").err == "nothing has expired\n"
+    assert call("sweep", "--limit", "0").code == 2 and call("sweep", "--space", "trial").out == ""
+    would = call("forget", "memory", str(secret.id), "--dry-run", "--json").json
+    assert would["records"] == 1 and would["dry_run"] and would["left"] == []
+    assert call("forget", "memory", str(secret.id)).out == f"memory\t{secret.id}\n"
+    assert "1 records" in call("forget", "--session", "s1", "--yes").err
+    assert call("forget", "--run", str(run.id)).code == 0
+    assert call("forget", "--run", str(run.id)).code == 1 and call("forget", "--run", str(active.id)).code == 1
+    assert call("forget", "kv", "never").code == 1
+    assert call("forget").code == 2 and call("forget", "nope", "a").code == 2
+    done = call("compact", "--keep-changes", "0", "--json").json
+    assert done["bytes_after"] <= done["bytes_before"] and done["trimmed"] > 0 and done["notes"] == []
+    assert b"xylophon" not in (tmp_path / "store.db").read_bytes() and " MB -> " in call("compact").out
+    with holdfast.open(tmp_path / "store.db") as store:
+        store.space("trial").kv.put("a", 1)
+    assert call("drop-space", "trial", "--dry-run", "--json").json["records"] == {"kv": 1}
+    assert call("drop-space", "trial").out == "trial is dropped: 1 records\n"
+    assert call("drop-space", "trial").code == 1 and call("spaces").out.split("\t")[0] == "default"
+    assert call("verify").code == 0

@@ -11,7 +11,7 @@ import pytest
 import holdfast
 from holdfast.codec import decode
 from holdfast.keys import encode_key
-from holdfast.primitives.event import GENESIS, KIND, EventBody, HeadBody, event_hash
+from holdfast.primitives.event import GENESIS, KIND, EventBody, HeadBody, Trim, event_hash
 
 
 def fill(space, count=5):
@@ -169,3 +169,41 @@ def test_a_head_that_was_set_back_is_found(store, space):
     codec = space._scope.codec
     tamper(store, {encode_key("s"): lambda body: codec.encode(HeadBody(3, events[2].hash))})
     assert not space.events.verify("s").ok
+
+
+def test_trimmed_streams_go_on_and_still_verify(store, space):
+    space.events.append_many("s", [{"data": n} for n in range(1003)])
+    assert space.events.trim("s", 0) == 0 and space.events.trim("none", 5) == 0
+    assert space.events.trim("s", 1001) == 1001 and space.events.trim("s", 1001) == 0
+    assert [event.sequence for event in space.events.read("s")] == [1001, 1002] and space.events.verify("s").ok
+    assert space.events.stream("s").first == 1001 and space.events.streams()[0].first == 1001
+    with space.run("r") as run:
+        run.events.append("s", "x")
+        assert run.events.trim("s", 1002) == 1
+    assert space.replay(run.id).events.stream("s").first == 1002
+    assert space.events.append("s", "y").sequence == 1004 and space.events.verify("s").ok
+    with space.transaction() as tx:
+        assert tx.events.trim("s", 9999) == 3 and tx.events.count() == 0
+    assert space.events.verify("s").ok and space.events.stream("s").length == 1005 and store.verify() == []
+    assert space.events.append("s", "z").sequence == 1005 and space.events.verify("s").ok
+    with pytest.raises(holdfast.InvalidInputError, match="before"):
+        space.events.trim("s", -1)
+
+
+def test_a_stream_that_lost_an_event_it_should_have_is_found_after_a_trim(tmp_path):
+    path = tmp_path / "store.db"
+    with holdfast.open(path) as store:
+        store.events.append_many("s", [{"data": n} for n in range(5)])
+        store.events.trim("s", 2)
+        connection = apsw.Connection(str(path))
+        connection.execute("DELETE FROM records WHERE json_extract(body, '$.data') = 2")
+        connection.close()
+        assert store.events.verify("s").first_invalid == 2
+
+
+def test_a_trim_of_what_is_not_the_oldest_does_nothing(space):
+    fill(space)
+    head = space._scope.backend.view("project").head()
+    for first, before in ((1, 3), (0, 0), (0, 9)):
+        assert space._scope.write([Trim(encode_key("s"), first, before)], lambda outcomes: outcomes) == [{}]
+    assert space._scope.backend.view("project").head() == head

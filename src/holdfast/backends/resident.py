@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast import clock
-from holdfast.backend import Capabilities, StagedSpace, View
+from holdfast.backend import Capabilities, Compaction, StagedSpace, View
 from holdfast.codec import BATCH_BYTES_MAX, MSGPACK
 from holdfast.committer import Committer
 from holdfast.errors import ClosedError, InvalidInputError
@@ -58,7 +58,7 @@ class ResidentBackend:
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""
         self._require_open()
-        return sorted(name for name, tables in list(self._spaces.items()) if tables.head.sequence)
+        return sorted(name for name, tables in list(self._spaces.items()) if not tables.is_empty())
 
     def verify(self) -> Iterator[str]:
         """Resident tables have no bytes to check."""
@@ -68,6 +68,13 @@ class ResidentBackend:
     def flush(self) -> None:
         """Nothing is promised, so there is nothing to do."""
         self._require_open()
+
+    def compact(self, floors: Mapping[str, int]) -> Compaction:
+        """See ``backend.Backend``; there are no bytes to give back but those of the change feeds."""
+        self._require_open()
+        with self._write_lock:
+            trimmed = sum(self._tables(space).trim(floor) for space, floor in floors.items())
+        return Compaction(None, None, trimmed, ("memory: holds no file, so there is no room to give back",))
 
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""
@@ -88,7 +95,7 @@ class ResidentBackend:
         with self._write_lock:
             tables = self._tables(space)
             self._require_writable()
-            kind, entry_type = self._registry.by_payload[type(payload)]
+            kind, entry_type = self._registry.kind_of(payload)
             refused = self._refused()
             if kind in refused:
                 raise refusal(self._registry.name_of(kind), refused[kind])
@@ -105,10 +112,10 @@ class ResidentBackend:
             before = self._log_position()
             try:
                 self._log_one(space, kind, payload, sequence, now, durability)
-                tables.publish(kind, written, Head(sequence, now))
+                tables.publish(kind, written, Head(sequence, now, head.floor))
             except BaseException:
                 if self._log_position() != before:  # durable, so visible: an interrupt does not change that
-                    tables.publish(kind, written, Head(sequence, now))
+                    tables.publish(kind, written, Head(sequence, now, head.floor))
                 raise
         self._after_commit()
         return written

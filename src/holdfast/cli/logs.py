@@ -117,7 +117,7 @@ def dump_command(session: Session, store: str | None, start: int, limit: int | N
     from holdfast.faces import REGISTRY
 
     directory = _log_directory(session, store, _NO_LOG)
-    for one in dump(directory, REGISTRY, start=start, limit=limit, space=session.given_space):
+    for one in dump(directory, REGISTRY, start=start, limit=limit, space=session.space_given):
         if session.output.as_json:
             click.echo(msgspec.json.encode(one))
         else:

@@ -36,6 +36,11 @@ _COMMANDS = {
     "export": "records",
     "replay": "runs",
     "diff": "runs",
+    "spaces": "upkeep",
+    "sweep": "upkeep",
+    "compact": "upkeep",
+    "forget": "upkeep",
+    "drop-space": "upkeep",
     "completion": "completion",
 }
 
@@ -57,7 +62,9 @@ class LateGroup(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = getattr(import_module(f"holdfast.cli.{_COMMANDS[name]}"), f"{name}_command")
+        command: click.Command = getattr(
+            import_module(f"holdfast.cli.{_COMMANDS[name]}"), f"{name.replace('-', '_')}_command"
+        )
         return command
 
 
@@ -81,8 +88,8 @@ class Session:
     def __init__(self, ctx: click.Context) -> None:
         values = {**(ctx.find_root().params or {}), **{k: v for k, v in ctx.params.items() if v is not None}}
         self.url: str | None = values.get("store_url")
-        self.given_space: str | None = values.get("space_name")
-        self.space_name: str = values.get("space_name") or os.environ.get("HOLDFAST_SPACE") or "default"
+        self.space_given: str | None = values.get("space_name") or os.environ.get("HOLDFAST_SPACE") or None
+        self.space_name: str = self.space_given or "default"
         self.output = Output(as_json=bool(values.get("as_json")))
 
     def open(self, *, create: bool = False, read_only: bool = False) -> Any:

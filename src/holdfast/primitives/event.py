@@ -3,15 +3,16 @@
 An append reads nothing: sequence and hash are made inside the commit, from the head of the stream that is there then,
 so any number of writers may append to one stream. The hash of an event covers its stream, sequence, time, type, data
 and metadata in canonical form and the hash before it (the construction of Haber & Stornetta, 1991), so a changed,
-removed or reordered event is found by ``verify``.
+removed or reordered event is found by ``verify``. ``trim`` lets the oldest events go: the head keeps the hash before
+the first that is left.
 
-    key of a head     (stream,)             body: next sequence, hash of the last event
+    key of a head     (stream,)             body: next sequence, hash of the last event, first sequence, hash before it
     key of an event   (stream, sequence)    body: type, data, metadata, hash
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -19,11 +20,11 @@ from typing import Any
 import msgspec
 
 from holdfast.codec import Value, canonical, check_text, check_value, decode, from_microseconds
-from holdfast.entry_types import EVENT_APPEND, PRIMITIVE_IDS
+from holdfast.entry_types import EVENT_APPEND, EVENT_TRIM, PRIMITIVE_IDS
 from holdfast.errors import InvalidInputError
 from holdfast.inputs import check_key, check_many, check_metadata, check_time
 from holdfast.keys import decode_key, encode_key, key_range_prefix
-from holdfast.model import Record, Touched, Written
+from holdfast.model import Header, Record, Touched, Written
 from holdfast.primitive import EntryType, Moment, Payload, Primitive, write
 from holdfast.scope import Listing, Pending, Scope, check_limit, cursor_place, cursor_text, take
 
@@ -31,14 +32,17 @@ KIND = PRIMITIVE_IDS["event"]
 STREAMS, BY_TYPE, BY_TIME = 1, 2, 3
 GENESIS = bytes(32)
 """What the first event of a stream has as the hash before it."""
+TRIMMED_AT_ONCE = 500
 _SEQUENCE_ROOM = len(encode_key(0))
 
 
-class HeadBody(msgspec.Struct):
+class HeadBody(msgspec.Struct, omit_defaults=True):
     """The body of the head of a stream."""
 
     next: int
     hash: bytes
+    first: int = 0
+    before: bytes = GENESIS
 
 
 class EventBody(msgspec.Struct, omit_defaults=True):
@@ -64,11 +68,12 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A stream: how many events it has, and the hash of the last one."""
+    """A stream: how many events were appended, the hash of the last one, and the sequence of the first one kept."""
 
     name: str
     length: int
     hash: bytes
+    first: int = 0
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -85,6 +90,14 @@ class Append(Payload, frozen=True, gc=False):
 
     stream: bytes
     body: bytes
+
+
+class Trim(Payload, frozen=True, gc=False):
+    """Entry 0x31: let the events with first <= sequence < before go, if they are the oldest."""
+
+    stream: bytes
+    first: int
+    before: int
 
 
 def event_hash(stream: str, sequence: int, time: int, body: EventBody, before: bytes) -> bytes:
@@ -110,8 +123,25 @@ def fold_append(entry: Append, touched: Touched, at: Moment) -> Written:
         (BY_TIME, entry.stream + encode_key(at.now)),
     )
     event = write(entry.stream + place, None, at, at.codec.encode(body), terms=terms)
-    after = at.codec.encode(HeadBody(head.next + 1, body.hash))
+    after = at.codec.encode(HeadBody(head.next + 1, body.hash, head.first, head.before))
     return {event.key: event, entry.stream: write(entry.stream, record, at, after, terms=((STREAMS, entry.stream),))}
+
+
+def _trimmed_keys(entry: Trim) -> tuple[bytes, ...]:
+    return (entry.stream, *(entry.stream + encode_key(place) for place in range(entry.first, entry.before)))
+
+
+def fold_trim(entry: Trim, touched: Touched, at: Moment) -> Written:
+    """The events gone, and the head with the hash before the first that is left; nothing if others are the oldest."""
+    record = touched[entry.stream]
+    head = _head_of(record)
+    if head.first != entry.first or not entry.first < entry.before <= head.next:
+        return {}
+    last = touched[entry.stream + encode_key(entry.before - 1)]
+    before = decode(last.body, EventBody).hash
+    after = at.codec.encode(HeadBody(head.next, head.hash, entry.before, before))
+    gone: Written = dict.fromkeys(_trimmed_keys(entry))
+    return {**gone, entry.stream: write(entry.stream, record, at, after, terms=((STREAMS, entry.stream),))}
 
 
 def _shown(record: Record) -> Event:
@@ -155,6 +185,22 @@ class Events:
         if not entries:
             return []
         return self._scope.write(entries, lambda outcomes: [_appended([outcome]) for outcome in outcomes])
+
+    def trim(self, stream: str, before: int) -> int:
+        """Let the events with a sequence below ``before`` go, at most all; return how many went.
+
+        The others keep their sequence and hash, and ``verify`` begins with the first of them. One entry for each
+        500 events, each a commit of its own; not inside a transaction, which would keep all of them in mind.
+        """
+        key = check_key(stream, "stream")
+        if before.__class__ is not int or before < 0:
+            raise InvalidInputError("before", f"must be an int of 0 or more, not {before!r}")
+        head = _head_of(self._scope.read_one(KIND, key))
+        behind, trimmed = min(before, head.next), 0
+        for first in range(head.first, behind, TRIMMED_AT_ONCE):
+            entry = Trim(key, first, min(first + TRIMMED_AT_ONCE, behind))
+            trimmed += self._scope.write([entry], lambda outcomes: max(0, len(outcomes[0]) - 1))
+        return trimmed
 
     def read(
         self,
@@ -200,10 +246,10 @@ class Events:
     def stream(self, stream: str) -> Stream:
         """Return the length of a stream and the hash of its last event; a stream without events has length 0."""
         head = _head_of(self._scope.read_one(KIND, check_key(stream, "stream")))
-        return Stream(stream, head.next, head.hash)
+        return Stream(stream, head.next, head.hash, head.first)
 
     def length(self, stream: str) -> int:
-        """Return how many events a stream has."""
+        """Return how many events were appended to a stream: the sequence of the next one."""
         return self.stream(stream).length
 
     def streams(self, *, limit: int = 100, after: str | None = None) -> Listing[Stream]:
@@ -213,7 +259,7 @@ class Events:
         streams = []
         for record in records:
             head = _head_of(record)
-            streams.append(Stream(str(decode_key(record.key)[0]), head.next, head.hash))
+            streams.append(Stream(str(decode_key(record.key)[0]), head.next, head.hash, head.first))
         return Listing(streams, cursor_text(place))
 
     def count(self) -> int:
@@ -224,7 +270,7 @@ class Events:
         """Compute the hash chain of a stream again and compare it with what is stored."""
         key = check_key(stream, "stream")
         head = _head_of(self._scope.read_one(KIND, key))
-        before, expected = GENESIS, 0
+        before, expected = head.before, head.first
         for record in self._events(key):
             event = _shown(record)
             if event.sequence != expected:
@@ -286,8 +332,35 @@ class EventPrimitive(Primitive):
     indexes = {"stream": STREAMS, "type": BY_TYPE, "time": BY_TIME}
     entry_types = (
         EntryType(EVENT_APPEND, Append, fold_append, lambda entry: (entry.stream,), body=True, before_commit="pending"),
+        EntryType(EVENT_TRIM, Trim, fold_trim, _trimmed_keys, body=True, before_commit="read"),
     )
     face = Events
+    in_order = True
+
+    def together(self, key: bytes) -> tuple[bytes, bytes]:
+        """A stream with one event missing would not verify, so it is forgotten whole."""
+        return key_range_prefix(encode_key(decode_key(key)[0]))
+
+    def group(self, header: Header) -> bytes:
+        """The newest events of each stream are kept."""
+        return encode_key(decode_key(header.key)[0])
+
+    def may_go(self, record: Record) -> bool:
+        """A head stays as long as anything knows the stream."""
+        return len(decode_key(record.key)) == 2
+
+    def removals(self, headers: Sequence[Header]) -> list[Any]:
+        """Events go from the beginning of their stream on."""
+        entries: list[Trim] = []
+        for header in headers:
+            stream, sequence = decode_key(header.key)
+            assert isinstance(sequence, int)
+            key = encode_key(stream)
+            if entries and (entries[-1].stream, entries[-1].before) == (key, sequence):
+                entries[-1] = Trim(key, entries[-1].first, sequence + 1)
+            else:
+                entries.append(Trim(key, sequence, sequence + 1))
+        return list(entries)
 
     def values(self, record: Record) -> dict[str, Any]:
         """The data of an event, without its hash, which covers the time; of a head, its length."""

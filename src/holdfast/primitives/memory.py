@@ -214,6 +214,7 @@ class MemoryPrimitive(Primitive):
     id = KIND
     attribute = "memories"
     searchable = True
+    keyed_by_id = True
     body = MemoryBody
     indexes = {
         "created": CREATED,
@@ -235,9 +236,9 @@ class MemoryPrimitive(Primitive):
         EntryType(MEMORY_PURGE, Purge, fold_delete, own_key, before_commit="read"),
     )
 
-    def key_text(self, key: bytes) -> str:
-        """A memory's key is the 16 bytes of its id."""
-        return str(UUID(bytes=key))
+    def group(self, header: Header) -> bytes:
+        """The newest memories are kept, and of tombstones the newest."""
+        return b"deleted" if is_tombstone(header) else b""
 
     def text(self, record: Record) -> str | None:
         """The content, its heading, and its tags; nothing of a tombstone."""

@@ -10,7 +10,7 @@ its own record is not, so that two runs compare by what they did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from msgspec import UNSET, UnsetType
 
 from holdfast import clock, process
 from holdfast.codec import Value, check_text, decode, from_microseconds
+from holdfast.core import DropJournal
 from holdfast.entry_types import PRIMITIVE_IDS, RUN_BEGIN, RUN_CREATE, RUN_END, RUN_UPDATE
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError
 from holdfast.inputs import check_choice, check_id, check_metadata, check_optional_text, check_words
@@ -33,6 +34,7 @@ KIND = PRIMITIVE_IDS["run"]
 CREATED, STATUS, TAG, NAME, PARENT = range(1, 6)
 LEASE_SECONDS = 300.0
 ENDINGS = ("completed", "failed", "cancelled")
+ENDED = (*ENDINGS, "archived")
 STATUSES = ("created", "active", "paused", *ENDINGS, "archived")
 _ALLOWED_FROM = {
     "active": ("created", "active", "paused"),
@@ -280,6 +282,16 @@ class Runs:
         """Put a run that has ended away."""
         return self._change(id, RunChanges(status="archived"))
 
+    def drop_journal(self, id: UUID | str) -> None:
+        """Remove the journal of a run that has ended; its record stays, but it can no more be replayed or compared.
+
+        Raises NotFoundError if there is no such run, ConflictError if it has not ended.
+        """
+        key = check_id(id).bytes
+        return self._scope.write(
+            [Guard(KIND, key, _must_have_ended(UUID(bytes=key)), body=True), DropJournal(key)], _nothing
+        )
+
     def get(self, id: UUID | str) -> RunRecord | None:
         """Return a run, or None."""
         record = self._scope.read_one(KIND, check_id(id).bytes)
@@ -344,6 +356,21 @@ def _must_exist(id: UUID) -> Any:
     return exists
 
 
+def _must_have_ended(id: UUID) -> Any:
+    def ended(record: Record | None) -> None:
+        if record is None:
+            raise NotFoundError(f"run {id} does not exist")
+        status = decode(record.body, RunBody).status
+        if status not in ENDED:
+            raise ConflictError(f"run {id} is {status}; its journal can be dropped when it has ended")
+
+    return ended
+
+
+def _nothing(outcomes: list[Written]) -> None:
+    """The journal of a run is no record, so nothing is to be shown."""
+
+
 class RunPrimitive(Primitive):
     """What the registry keeps of ``run``."""
 
@@ -365,7 +392,12 @@ class RunPrimitive(Primitive):
         EntryType(RUN_BEGIN, Begin, _fold_begin, own_key, body=True, before_commit="read"),
     )
     face = Runs
+    keyed_by_id = True
 
-    def key_text(self, key: bytes) -> str:
-        """A run's key is the 16 bytes of its id."""
-        return str(UUID(bytes=key))
+    def may_go(self, record: Record) -> bool:
+        """Only a run that has ended."""
+        return decode(record.body, RunBody).status in ENDED
+
+    def removals(self, headers: Sequence[Header]) -> list[Any]:
+        """The journal goes with its run."""
+        return [*super().removals(headers), *(DropJournal(header.key) for header in headers)]

@@ -97,6 +97,8 @@ class CollectionIndex:
             if not self.is_ready:
                 self._read()
                 self._compare(view)
+            elif self._watermark < view.head().floor:  # it was not told of deletions
+                self._compare(view)
             self._catch_up(view)
             if self._removed > max(WRITTEN_AFTER, _REMOVED_SHARE * len(self)):
                 self._clear()

@@ -9,7 +9,7 @@ the cut to ``limit``. The score of a hit is its BM25 (Robertson & Zaragoza, 2009
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -64,10 +64,26 @@ class TextSearch:
                 self._own = in_memory()
             return self._own
 
+    def watermarks(self, space: str) -> list[int]:
+        """Return how far the indexes of a space have followed its change feed, for those that have begun."""
+        index, registry = self._index(), self._backend.committer.registry
+        found = [index.watermark(space, primitive.id) for primitive in registry if primitive.searchable]
+        return [watermark for watermark in found if watermark]
+
+    def holding(self, space: str, primitive: Primitive, keys: Sequence[bytes]) -> list[bytes]:
+        """Return those of the keys of which the index of a primitive holds a document."""
+        return self._index().holding(space, primitive.id, keys)
+
     def catch_up(self, space: str, primitive: Primitive, progress: Callable[[int], None] | None = None) -> int:
         """Take in what was committed since the last time; return how many commits are still not in the index."""
         index, view = self._index(), self._backend.view(space)
-        goal = view.head().sequence
+        head = view.head()
+        goal = head.sequence
+        if 0 < index.watermark(space, primitive.id) < head.floor:  # it was not told of deletions
+            try:
+                index.clear(space, primitive.id)
+            except ReadOnlyError:
+                return goal
         while (after := index.watermark(space, primitive.id)) < goal:
             changes, watermark = next_step(view, after, goal)
             keys = [change.key for change in changes if change.kind == primitive.id]

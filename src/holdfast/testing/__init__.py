@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-for _name in ("conformance", "contract", "isolation", "model_based", "crash", "threads"):
+for _name in ("conformance", "contract", "isolation", "model_based", "crash", "threads", "verbs", "leaving"):
     pytest.register_assert_rewrite(f"holdfast.testing.{_name}")
 
 from holdfast.testing.conformance import BackendConformance  # noqa: E402

@@ -22,14 +22,16 @@ from holdfast.store import Store
 from holdfast.testing.contract import Conformance, ReadContract, WriteContract, commit, put, view
 from holdfast.testing.crash import Outcome, kill_writers
 from holdfast.testing.isolation import IsolationContract
+from holdfast.testing.leaving import LeavingContract
 from holdfast.testing.model_based import machine_for
 from holdfast.testing.threads import ThreadContract
 from holdfast.testing.toys import RAW, RawDelete
+from holdfast.testing.verbs import VerbContract
 
 __all__ = ["BackendConformance", "Conformance"]
 
 
-class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadContract):
+class BackendConformance(ReadContract, WriteContract, IsolationContract, ThreadContract, VerbContract, LeavingContract):
     """Subclass it with ``url``, ``persistent`` and ``multi_process``; pytest runs the rest."""
 
     def test_a_primitive_of_ten_lines(self, tmp_path: Path) -> None:

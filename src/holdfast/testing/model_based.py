@@ -38,6 +38,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.kv: dict[str, tuple[Any, int]] = {}
         self.memories: dict[UUID, tuple[str, str | None, int, bool]] = {}
         self.events: dict[str, list[Any]] = {}
+        self.trimmed: dict[str, int] = {}
+        self.expired: set[str] = set()
+        self.followed: set[str] = set()
+        self.position = 0
 
     @initialize()
     def begin(self) -> None:
@@ -52,12 +56,14 @@ class StoreMachine(RuleBasedStateMachine):
             scope.kv.put(key, value)
             assert scope.kv.get(key, "nothing") == value
         self.kv[key] = value, self.kv.get(key, (None, 0))[1] + 1
+        self.expired.discard(key)
 
     @rule(values=st.dictionaries(KEYS, VALUES, max_size=4))
     def put_many(self, values: dict[str, Any]) -> None:
         self.store.kv.put_many(values)
         for key, value in values.items():
             self.kv[key] = value, self.kv.get(key, (None, 0))[1] + 1
+            self.expired.discard(key)
 
     @rule(key=KEYS, inside=st.booleans())
     def delete(self, key: str, inside: bool) -> None:
@@ -84,6 +90,7 @@ class StoreMachine(RuleBasedStateMachine):
         except KeyboardInterrupt:
             return
         self.kv = after
+        self.expired -= put.keys()
 
     @rule(id=IDS, content=st.sampled_from(["one", "two"]), session=SESSIONS, inside=st.booleans())
     def remember(self, id: UUID, content: str, session: str | None, inside: bool) -> None:
@@ -133,6 +140,55 @@ class StoreMachine(RuleBasedStateMachine):
         assert event.sequence == len(self.events.get(stream, ()))
         self.events.setdefault(stream, []).append(data)
 
+    @rule(stream=STREAMS, before=st.integers(0, 4))
+    def trim(self, stream: str, before: int) -> None:
+        first, behind = self.trimmed.get(stream, 0), min(before, len(self.events.get(stream, ())))
+        assert self.store.events.trim(stream, before) == max(0, behind - first)
+        self.trimmed[stream] = max(first, behind)
+
+    @rule(key=KEYS)
+    def put_what_expires(self, key: str) -> None:
+        self.store.kv.put(key, 0, ttl=0.000_001)
+        self.kv.pop(key, None)
+        self.expired.add(key)
+
+    @rule()
+    def sweep(self) -> None:
+        swept = self.store.sweep().get("default", {})
+        assert swept.get("kv", 0) == len(self.expired)
+        self.expired = set()
+
+    @rule(key=KEYS)
+    def forget_for_good(self, key: str) -> None:
+        assert self.store.forget("kv", [key]).left == ()
+        self.kv.pop(key, None)
+        self.expired.discard(key)
+
+    @rule()
+    def drop(self) -> None:
+        there = "default" in self.store.spaces()
+        assert self.store.drop_space("default") == there and (there or not self.kv)
+        self.kv, self.memories, self.events, self.trimmed, self.expired = {}, {}, {}, {}, set()
+        assert self.store.spaces() == []
+
+    @rule(keep=st.integers(0, 3))
+    def compact(self, keep: int) -> None:
+        self.store.compact(keep_changes=keep)
+
+    @rule()
+    def follow(self) -> None:
+        """Who follows the feed of changes knows what there is, or is told to begin again."""
+        try:
+            changes = list(self.store.changes(after=self.position))
+        except NotFoundError:
+            self.followed, changes = set(), list(self.store.changes())
+        for change in changes:
+            if change.kind == "kv":
+                (self.followed.discard if change.deleted else self.followed.add)(change.key)
+        self.position = self.store._backend.view("default").head().sequence
+        assert self.followed - self.expired == self.kv.keys() - self.expired
+        assert self.kv.keys() <= self.followed
+
     @precondition(lambda self: self.persistent)
     @rule()
     def reopen(self) -> None:
@@ -163,9 +219,9 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def events_agree(self) -> None:
         for stream, data in self.events.items():
-            assert [event.data for event in self.store.events.read(stream)] == data
+            assert [event.data for event in self.store.events.read(stream)] == data[self.trimmed.get(stream, 0) :]
             assert self.store.events.verify(stream).ok
-        assert self.store.events.count() == sum(map(len, self.events.values()))
+        assert self.store.events.count() == sum(map(len, self.events.values())) - sum(self.trimmed.values())
 
     def teardown(self) -> None:
         assert self.store.verify() == []

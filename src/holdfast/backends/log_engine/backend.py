@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.backend import Capabilities, StagedSpace
+from holdfast.backend import Capabilities, Compaction, StagedSpace
 from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.numbering import Definition
@@ -37,7 +37,7 @@ from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
-from holdfast.log.snapshot import find_snapshots
+from holdfast.log.snapshot import SnapshotReader, find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
 from holdfast.primitive import Payload
@@ -232,12 +232,36 @@ class LogBackend(ResidentBackend):
         with self._snapshots:
             return self._write_snapshot()
 
-    def _write_snapshot(self) -> Path | None:
+    def compact(self, floors: Mapping[str, int]) -> Compaction:
+        """See ``backend.Backend``: one snapshot of what is there now, and nothing before it."""
+        self._require_open()
+        self._require_writable()
+        log, before = self._log, self._bytes()
+        assert log is not None  # it is writable
+        with self._snapshots:
+            with self._write_lock:
+                trimmed = sum(self._tables(space).trim(floor) for space, floor in floors.items())
+            path = self._write_snapshot(always=True)
+            assert path is not None  # always
+            for _ in SnapshotReader(path, self._disk).sections():
+                pass  # it is about to be all that there is: read it before the rest goes
+            for _, other in find_snapshots(self.directory, self._disk):
+                if other != path:
+                    self._disk.remove(other)
+            log.remove_before(self._snapshot_sequence + 1)
+            for torn in sorted((self.directory / "wal").glob("*.torn")):
+                self._disk.remove(torn)
+        return Compaction(before, self._bytes(), trimmed)
+
+    def _bytes(self) -> int:
+        return sum(self._disk.size(path) for path in self.directory.rglob("*") if path.is_file())
+
+    def _write_snapshot(self, *, always: bool = False) -> Path | None:
         log, state = self._log, self._state
         assert log is not None
         with self._write_lock:
             self._require_open()
-            if log.sequence == self._snapshot_sequence:
+            if log.sequence == self._snapshot_sequence and not always:
                 return None
             log.rotate()
             covered, end = log.sequence, log.end

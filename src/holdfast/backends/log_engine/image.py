@@ -3,7 +3,7 @@
 Each page is one msgpack array. Section 0 (core) has pages that begin with their tag:
 
     ["definition", name, id, [entry types]]              numbers given to a primitive of a user
-    ["space", number, name, sequence, time]              before anything that belongs to it
+    ["space", number, name, sequence, time, floor]       before anything that belongs to it
     ["deleted", space number, [[kind, key, revision]]]   lines of the change feed
     ["journal", space number, run, [rows]]               a part of the journal of a run, in order
     ["opaque", [entries]]                                what nobody could fold, in order
@@ -52,6 +52,7 @@ class SpacePage(msgspec.Struct, frozen=True, array_like=True, tag="space"):
     name: str
     sequence: int
     time: int
+    floor: int = 0
 
 
 class DeletedPage(msgspec.Struct, frozen=True, array_like=True, tag="deleted"):
@@ -150,7 +151,7 @@ class Image:
         for one in self._definitions:
             yield DefinitionPage(one.name, one.id, one.types)
         for place, space in enumerate(self._spaces):
-            yield SpacePage(place, space.name, space.head.sequence, space.head.time)
+            yield SpacePage(place, space.name, space.head.sequence, space.head.time, space.head.floor)
             deleted = iter([(self._numbering.kind(kind), key, at) for kind, key, at in space.deleted])
             while some := list(islice(deleted, RECORDS_PER_PAGE)):
                 yield DeletedPage(place, some)
@@ -212,9 +213,9 @@ class ImageReader:
         match page:
             case DefinitionPage(name, id, types):
                 self._numbering.define(Definition(name, id, types))
-            case SpacePage(number, name, sequence, time):
+            case SpacePage(number, name, sequence, time, floor):
                 tables = self._spaces[number] = self._tables_of(name)
-                tables.head = Head(sequence, time)
+                tables.head = Head(sequence, time, floor)
             case DeletedPage(space, keys):
                 self._spaces[space].tombstones.update(
                     {(self._numbering.own_kind(kind), key): revision for kind, key, revision in keys}

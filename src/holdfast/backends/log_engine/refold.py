@@ -72,7 +72,7 @@ class Refold:
                 ordinal += self._fold(tables, one)
                 time += 1
             self.entries += len(entries)
-            tables.head = Head(commit.sequence, time - 1)
+            tables.head = Head(commit.sequence, time - 1, tables.head.floor)
 
     def again(self, waiting: list[OpaqueEntry]) -> None:
         """Fold what could not be folded before; what still cannot waits on."""
@@ -86,23 +86,31 @@ class Refold:
         entry = Entry(self.numbering.own_type(one.type), one.version, one.payload)
         try:
             known = self._registry.to_payload(entry)
-            kind = known[0].id if known else self.numbering.kind_of_type(one.type)
-            if known is None or kind in self.frozen:
+            if known is None:
+                return self._keep(tables, one, self.numbering.kind_of_type(one.type), entry)
+            _, entry_type, payload = known
+            if entry_type.any_kind:
+                payload = msgspec.structs.replace(payload, kind=self.numbering.own_kind(payload.kind))
+            kind, _ = self._registry.kind_of(payload)
+            if kind in self.frozen:
                 return self._keep(tables, one, kind, entry)
-            touched, written = tables.fold(kind, known[1], known[2], Moment(one.sequence, one.time, self._codec))
+            if entry_type.erases is not None:
+                tables.erase(entry_type.erases(payload), one.sequence)
+                return False
+            touched, written = tables.fold(kind, entry_type, payload, Moment(one.sequence, one.time, self._codec))
         except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
             raise CorruptionError(
                 f"space {one.space!r}: entry 0x{one.type:02X} of commit {one.sequence} cannot be folded: {error!r}"
             ) from error
         if not written:
             return False
-        if one.run is not None:
+        if one.run is not None and entry_type.journaled:
             bases = self._bases(tables, one, touched)
             _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, bases))
         table = tables.table(kind)
         for key, record in written.items():
             tables.put(kind, table, key, record, one.sequence)
-        return True
+        return entry_type.journaled
 
     def _bases(self, tables: SpaceTables, one: OpaqueEntry, touched: Touched) -> tuple[tuple[bytes, bytes | None], ...]:
         run, view = one.run or b"", LiveView(tables)

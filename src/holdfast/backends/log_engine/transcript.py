@@ -62,14 +62,14 @@ class Transcript:
 
     def one(self, space: str, payload: Payload, sequence: int, time: int) -> tuple[int, int, bytes]:
         """The frame of a commit of one payload, of no run, as the log takes it."""
-        entry = self._registry.to_entry(payload)
+        entry = self._entry(payload)
         commit = _encode((space, sequence))
         body = entry.payload
         joined = b"".join(
             (
                 pack_entry(CORE_COMMIT, 1, len(commit)),
                 commit,
-                pack_entry(self._numbering.type(entry.type), entry.version, len(body)),
+                pack_entry(entry.type, entry.version, len(body)),
                 body,
             )
         )
@@ -77,11 +77,17 @@ class Transcript:
 
     def _frame(self, space: str, transaction: Transaction) -> tuple[int, int, bytes]:
         entries = [Entry(CORE_COMMIT, 1, _encode((space, transaction.sequence, transaction.run)))]
-        for payload in transaction.payloads:
-            entry = self._registry.to_entry(payload)
-            number = self._numbering.type(entry.type)
-            entries.append(entry if number == entry.type else Entry(number, entry.version, entry.payload))
+        entries += [self._entry(payload) for payload in transaction.payloads]
         return transaction.time, len(entries), encode_entries(entries)
+
+    def _entry(self, payload: Payload) -> Entry:
+        """The stored form of a payload, with the store's numbers in it."""
+        entry_type = self._registry.by_payload[type(payload)][1]
+        if entry_type.any_kind:
+            payload = msgspec.structs.replace(payload, kind=self._numbering.kind(self._registry.kind_of(payload)[0]))
+        entry = self._registry.to_entry(payload)
+        number = self._numbering.type(entry.type)
+        return entry if number == entry.type else Entry(number, entry.version, entry.payload)
 
 
 def read(frame: Frame, path: str) -> tuple[Commit | None, list[Definition], tuple[Entry, ...]]:

@@ -9,17 +9,19 @@ Thread-safe. A store is not carried over a fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.backend import Capabilities, View
+from holdfast.backend import Capabilities, Compaction, View
 from holdfast.backends.sqlite import schema
 from holdfast.backends.sqlite.check import faults
+from holdfast.backends.sqlite.compaction import compact
 from holdfast.backends.sqlite.step import SqliteStep
 from holdfast.backends.sqlite.view import Query, SqliteView
 from holdfast.codec import JSON
@@ -31,6 +33,7 @@ from holdfast.model import Durability
 from holdfast.registry import PrimitiveRegistry
 from holdfast.sqlite_library import (
     Connection,
+    checkpoint,
     connect,
     foreign_errors,
     library_version,
@@ -43,8 +46,14 @@ from holdfast.text_index import TEXT_TABLES, FtsIndex
 BUSY_SECONDS = 30.0
 READERS_MAX = 16
 """Connections kept for reading; more are opened when more threads read at once, and closed after."""
+CHECKPOINT_SECONDS = 5.0
+"""How long ``compact`` waits for readers of the write-ahead log before it leaves it as it is."""
 _CHECKPOINT_PAGES = 4000
 _CACHE_KIB = 16 * 1024
+_SPACES = """
+SELECT name FROM spaces
+WHERE sequence > floor OR EXISTS (SELECT 1 FROM records WHERE records.space = spaces.id) ORDER BY name
+"""
 
 
 class SqliteBackend:
@@ -105,7 +114,7 @@ class SqliteBackend:
                     raise PermissionDeniedError(f"{self._name} cannot be written; open it with read_only=True")
                 schema.prepare(connection, self._name, TEXT_TABLES, read_only=self._read_only)
                 if not self._read_only:
-                    schema.name_kinds(connection, [(one.id, one.name) for one in registry])
+                    schema.name_kinds(connection, [(0, "core"), *((one.id, one.name) for one in registry)])
             if is_new:
                 sync_directory(self.path.parent)
         except BaseException:
@@ -180,7 +189,7 @@ class SqliteBackend:
 
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""
-        return [row[0] for row in self._query("SELECT name FROM spaces ORDER BY name", ())]
+        return [row[0] for row in self._query(_SPACES, ())]
 
     # Writing
 
@@ -274,6 +283,23 @@ class SqliteBackend:
                 yield from faults(connection)
         finally:
             self._give_back(connection)
+
+    def compact(self, floors: Mapping[str, int]) -> Compaction:
+        """See ``backend.Backend``. Others may read and write meanwhile; writers wait."""
+        before = self.stats()["bytes"]
+        self._begin("full")
+        try:
+            with foreign_errors(self._name, writing=True):
+                roll_back(self._writer)
+                trimmed = compact(self._writer, floors)
+        finally:
+            roll_back(self._writer)
+            self._write_lock.release()
+        connection = connect(self._name, read_only=False, create=False, busy_seconds=CHECKPOINT_SECONDS)
+        with foreign_errors(self._name, writing=True), contextlib.closing(connection):
+            done = checkpoint(connection)
+        note = "a reader still needs the write-ahead log, so it holds what was deleted; compact again later"
+        return Compaction(before, self.stats()["bytes"], trimmed, () if done else (note,))
 
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""

@@ -30,6 +30,9 @@ def faults(connection: Connection) -> Iterator[str]:
         newest = rows(connection, "SELECT max(revision) FROM records WHERE space = ?", (space,))[0][0]
         if newest is not None and newest > sequence:
             yield f"space {names[space]!r}: a record has revision {newest}, behind the last commit {sequence}"
+    orphans = rows(connection, "SELECT count(*) FROM blobs WHERE record NOT IN (SELECT id FROM records)")[0][0]
+    if orphans:
+        yield f"{orphans} blobs of no record"
     yield from _term_faults(connection)
 
 

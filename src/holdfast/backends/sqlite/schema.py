@@ -1,7 +1,8 @@
 """The tables of an SQLite store, format version 1, and the checks at opening.
 
-    spaces      id, name, sequence and time of the last commit, token (which commit wrote that), counts (JSON: kind ->
-    n) kinds       id, name: for people
+    spaces      id, name, sequence and time of the last commit, floor (deletions up to it are not told any more),
+                token (which commit wrote that), counts (JSON: kind -> n)
+    kinds       id, name: for people
     records     one row a record; body is JSON text; terms is msgpack of [[index, value], ...]
     terms       one row an index term, ordered by (space, kind, index, value, key)
     blobs       large values, by record row
@@ -26,7 +27,7 @@ FORMAT_VERSION = 1
 TABLES = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL, time INTEGER NOT NULL,
-    token BLOB NOT NULL, counts TEXT NOT NULL
+    floor INTEGER NOT NULL DEFAULT 0, token BLOB NOT NULL, counts TEXT NOT NULL
 ) STRICT;
 CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
 CREATE TABLE records (

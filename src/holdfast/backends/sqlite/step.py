@@ -15,8 +15,9 @@ from holdfast import clock
 from holdfast.backend import StagedSpace, View
 from holdfast.backends.sqlite.view import SqliteView, decode_counts
 from holdfast.errors import CommitUnknownError, CorruptionError, DiskFullError, WriteError
-from holdfast.model import Head, Header, JournalRow, Record
+from holdfast.model import Erasure, Head, Header, JournalRow, Record
 from holdfast.sqlite_library import Connection, ConstraintError, foreign_errors
+from holdfast.text_index import clear_space
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -41,6 +42,11 @@ _INSERT_ROW = (
     "INSERT INTO journal (space, run, revision, ordinal, time, type, version, payload, bases) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_SCRUB = (
+    "UPDATE journal SET type = ?, version = ?, payload = ?, bases = ? "
+    "WHERE space = ? AND run = ? AND revision = ? AND ordinal = ?"
+)
+_DELETE_SPACE = tuple(f"DELETE FROM {table} WHERE space = ?" for table in ("records", "terms", "tombstones", "journal"))
 _UPSERT_SPACE = (
     "INSERT INTO spaces (name, sequence, time, token, counts) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, time = excluded.time, token = excluded.token, "
@@ -67,13 +73,13 @@ class SqliteStep:
 
     def view(self, space: str) -> View:
         """See ``backend.Step``."""
-        rows = self.query("SELECT id, counts, sequence, time FROM spaces WHERE name = ?", (space,))
+        rows = self.query("SELECT id, counts, sequence, time, floor FROM spaces WHERE name = ?", (space,))
         if not rows:
             self._counts[space] = {}
             return SqliteView(self.query, space, 0, head=Head())
-        number, counts, sequence, time = rows[0]
+        number, counts, *head = rows[0]
         self._counts[space] = decode_counts(counts)
-        return SqliteView(self.query, space, number, head=Head(sequence, time))
+        return SqliteView(self.query, space, number, head=Head(*head))
 
     def publish(self, staged: Sequence[StagedSpace]) -> None:
         """See ``backend.Step``."""
@@ -118,7 +124,8 @@ class SqliteStep:
         return bool(rows) and rows[0][0] == token
 
     def _write_space(self, staged: StagedSpace, token: bytes) -> None:
-        counts = self._counts[staged.space]
+        dropped = any(erasure.run is None for erasure in staged.erasures)
+        counts = {} if dropped else self._counts[staged.space]
         for kind, records in staged.writes.items():
             before = staged.before.get(kind, {})
             added = sum(record is not None for record in records.values())
@@ -127,9 +134,27 @@ class SqliteStep:
                 counts[str(kind)] = counts.get(str(kind), 0) + added - removed
         values = (staged.space, staged.sequence, staged.time, token, msgspec.json.encode(counts).decode())
         space = self.query(_UPSERT_SPACE, values)[0][0]
+        for erasure in staged.erasures:
+            self._erase(staged.space, space, erasure)
         for kind, records in staged.writes.items():
             self._write_kind(space, kind, records, staged.before.get(kind, {}), staged.sequence)
         self._many(_INSERT_ROW, [(space, run, *_journal_columns(row)) for run, row in staged.journal])
+
+    def _erase(self, name: str, space: int, erasure: Erasure) -> None:
+        if erasure.run is None:
+            self.query("DELETE FROM blobs WHERE record IN (SELECT id FROM records WHERE space = ?)", (space,))
+            for statement in _DELETE_SPACE:
+                self.query(statement, (space,))
+            self.query("UPDATE spaces SET floor = sequence WHERE id = ?", (space,))
+            clear_space(self._connection, name)
+        elif erasure.rows is None:
+            self.query("DELETE FROM journal WHERE space = ? AND run = ?", (space, erasure.run))
+        else:
+            where = [
+                (entry.type, entry.version, entry.payload, _encode(()), space, erasure.run, revision, ordinal)
+                for revision, ordinal, entry in erasure.rows
+            ]
+            self._many(_SCRUB, where)
 
     def _write_kind(
         self, space: int, kind: int, records: dict[bytes, Record | None], before: dict[bytes, Header | None], now: int

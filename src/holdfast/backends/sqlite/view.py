@@ -114,7 +114,7 @@ class SqliteView:
         """See ``backend.View``."""
         if self._head is not None:
             return self._head
-        rows = self._query("SELECT sequence, time FROM spaces WHERE name = ?", (self._name,))
+        rows = self._query("SELECT sequence, time, floor FROM spaces WHERE name = ?", (self._name,))
         return Head(*rows[0]) if rows else Head()
 
     def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
@@ -189,6 +189,11 @@ class SqliteView:
         statement = "SELECT time FROM journal WHERE space = ? AND run = ? ORDER BY revision DESC, ordinal DESC LIMIT 1"
         rows = self._query(statement, (self._space, run))
         return rows[0][0] if rows else None
+
+    def journaled_runs(self) -> list[bytes]:
+        """See ``backend.View``."""
+        statement = "SELECT DISTINCT run FROM journal WHERE space = ? ORDER BY run"
+        return [run for (run,) in self._query(statement, (self._space,))]
 
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
