@@ -72,7 +72,6 @@ FORBIDDEN_IN_PRIMITIVES = {"time", "random", "uuid", "asyncio", "os", "apsw", "t
 LONG_FILES = {
     "codec.py": "values in two codecs with one set of checks; a split would put one promise in two places",
     "store.py": "the face that users read; Store, Space and Run belong together",
-    "tables.py": "the tables and the views that see through their changes share their inside",
     "aio_faces.py": "written by tools/async_face.py",
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
     "primitives/vectors.py": "a method for each thing that users do with vectors",

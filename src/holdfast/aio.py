@@ -314,6 +314,10 @@ class AsyncStore:
         """Give the room of what was deleted back; returns the sizes."""
         return await self._worker.hop(self._store.compact, keep_changes=keep_changes)
 
+    async def refresh(self) -> int:
+        """Take in what another process has committed, where this store is a reader beside a writer (``log:``)."""
+        return await self._worker.hop(self._store.refresh)
+
     async def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""
         await self._worker.hop(self._store.flush)

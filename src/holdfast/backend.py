@@ -115,9 +115,9 @@ class StagedSpace(msgspec.Struct):
     before: dict[int, dict[bytes, Header | None]]
     journal: list[tuple[bytes, JournalRow]]
     runs: set[tuple[bytes, int]]
-    transactions: list[Transaction] = []
     erasures: list[Erasure] = []
     """What is taken away, before anything is written; a group that has any holds one commit of the space only."""
+    transactions: list[Transaction] = []
 
 
 class Step(Protocol):
@@ -177,6 +177,9 @@ class Backend(Protocol):
 
     def verify(self) -> Iterator[str]:
         """Check everything that can be checked; yield one line for each fault found."""
+
+    def refresh(self) -> int:
+        """For a reader that follows a writer: take in what that has committed; return how many commits that were."""
 
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""

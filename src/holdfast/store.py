@@ -508,6 +508,13 @@ class Store:
             floors[name] = max(0, min([head - keep_changes, *followers]))
         return self._backend.compact(floors)
 
+    def refresh(self) -> int:
+        """Take in what another process has committed, where this store is a reader beside a writer (``log:``).
+
+        Returns how many commits that were; 0 where each read sees what is newest anyway.
+        """
+        return self._backend.refresh()
+
     def flush(self) -> None:
         """Make every commit so far durable, whatever its mode."""
         self._backend.flush()

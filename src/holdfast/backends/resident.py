@@ -65,6 +65,11 @@ class ResidentBackend:
         self._require_open()
         return iter(())
 
+    def refresh(self) -> int:
+        """See ``backend.Backend``; there is nobody to follow."""
+        self._require_open()
+        return 0
+
     def flush(self) -> None:
         """Nothing is promised, so there is nothing to do."""
         self._require_open()

@@ -271,6 +271,7 @@ class TracePrimitive(Primitive):
     name = "trace"
     id = KIND
     attribute = "traces"
+    keyed_by_id = True
     body = SpanBody
     indexes = {
         "start": START,
@@ -288,10 +289,6 @@ class TracePrimitive(Primitive):
         EntryType(TRACE_UPDATE, UpdateSpan, _fold_update, own_key, body=True, before_commit="read"),
         delete_entry(TRACE_DELETE, DeleteSpan),
     )
-
-    def key_text(self, key: bytes) -> str:
-        """A span's key is the 16 bytes of its id."""
-        return str(uuid_of(key))
 
     def values(self, record: Record) -> dict[str, Any]:
         """All fields of a span but its times; whether it is open."""

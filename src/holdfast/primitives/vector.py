@@ -248,6 +248,10 @@ class VectorPrimitive(Primitive):
         ),
     )
 
+    def may_go(self, record: Record) -> bool:
+        """A retention removes vectors, and leaves their collections."""
+        return len(decode_key(record.key)) > 1
+
     def values(self, record: Record) -> dict[str, Any]:
         """Dimension, metadata and the digest of the numbers; of a collection, its settings without its id."""
         if len(decode_key(record.key)) > 1:

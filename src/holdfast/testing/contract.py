@@ -394,6 +394,10 @@ class WriteContract(Conformance):
             alone(RawBroken(b"k"))
         assert view(store).head() == head and alone(put(store, b"k"))[b"k"].revision == head.sequence + 1
 
+    def test_a_refresh_of_a_writer_finds_nothing_new(self, store: Store) -> None:
+        store.kv.put("k", 1)
+        assert store.refresh() == 0 and store.kv.get("k") == 1
+
     def test_a_closed_store_refuses_everything(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.kv.put("k", 1)

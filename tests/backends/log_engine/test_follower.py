@@ -21,17 +21,17 @@ def test_a_follower_sees_what_is_committed_when_it_asks(stores):
             assert follower.kv.get("k") == 1
             store.kv.put("k", 2)
             assert follower.kv.get("k") == 1
-            assert follower._backend.refresh() == 1 and follower._backend.refresh() == 0
+            assert follower.refresh() == 1 and follower.refresh() == 0
             assert follower.kv.get("k") == 2
             work(store, 1)
-            follower._backend.refresh()
+            follower.refresh()
             assert everything(follower) == everything(store)
             assert follower.verify() == [] and follower._backend.flush() is None
             with pytest.raises(ReadOnlyError):
                 follower.kv.put("k", 3)
             with pytest.raises(ReadOnlyError):
                 follower._backend.make_snapshot()
-        assert store._backend.refresh() == 0  # a writer has seen it all
+        assert store.refresh() == 0  # a writer has seen it all
 
 
 def test_a_follower_goes_on_behind_rotation_and_snapshots_and_what_they_remove(stores):
@@ -42,13 +42,13 @@ def test_a_follower_goes_on_behind_rotation_and_snapshots_and_what_they_remove(s
                 work(store, 1)
                 store._backend.make_snapshot()
                 if n != 1:
-                    follower._backend.refresh()
+                    follower.refresh()
                     assert everything(follower) == everything(store)
             work(store, 1)
             for _ in range(3):
                 store._backend.make_snapshot()
                 store.kv.put("k", 5)
-            follower._backend.refresh()
+            follower.refresh()
             assert everything(follower) == everything(store)
 
 
@@ -83,7 +83,7 @@ def test_a_follower_of_another_process_never_sees_half_a_commit(stores):
                 last, seen = -1, set()
                 while len(seen) < 60:
                     assert writer.poll() is None
-                    follower._backend.refresh()
+                    follower.refresh()
                     a, b = follower.kv.get_many(["a", "b"])
                     assert a == b and a >= last
                     last = a

@@ -254,7 +254,10 @@ class LogBackend(ResidentBackend):
         return Compaction(before, self._bytes(), trimmed)
 
     def _bytes(self) -> int:
-        return sum(self._disk.size(path) for path in self.directory.rglob("*") if path.is_file())
+        """What the files hold, without the space that is reserved for the log ahead of what is written."""
+        written = {one.path: one.size for one in self._log.segments} if self._log is not None else {}
+        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        return sum(written.get(path) or self._disk.size(path) for path in files)
 
     def _write_snapshot(self, *, always: bool = False) -> Path | None:
         log, state = self._log, self._state
@@ -324,11 +327,10 @@ class LogBackend(ResidentBackend):
     def stats(self) -> dict[str, Any]:
         """See ``backend.Backend``."""
         self._require_open()
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
         waiting = len(self._state.refold.opaque)
         return {
             "path": str(self.directory),
-            "bytes": sum(self._disk.size(path) for path in files),
+            "bytes": self._bytes(),
             "recovery": msgspec.to_builtins(self._state.report),
             "snapshot_sequence": self._snapshot_sequence,
             "snapshot_error": None if self._snapshot_error is None else str(self._snapshot_error),

@@ -6,6 +6,7 @@ Each page is one msgpack array. Section 0 (core) has pages that begin with their
     ["space", number, name, sequence, time, floor]       before anything that belongs to it
     ["deleted", space number, [[kind, key, revision]]]   lines of the change feed
     ["journal", space number, run, [rows]]               a part of the journal of a run, in order
+    ["kept", space number, [records]]                    records of core: results of transactions that had a key
     ["opaque", [entries]]                                what nobody could fold, in order
 
 Every other section is one kind, its id the store's number; its pages are ``[space number, [records]]``. Records carry
@@ -76,6 +77,13 @@ class OpaquePage(msgspec.Struct, frozen=True, array_like=True, tag="opaque"):
     entries: list[OpaqueEntry]
 
 
+class KeptPage(msgspec.Struct, frozen=True, array_like=True, tag="kept"):
+    """Records of core, which have no section of their own."""
+
+    space: int
+    records: list[Record]
+
+
 class RecordPage(msgspec.Struct, frozen=True, array_like=True):
     """Records of one kind and space."""
 
@@ -83,7 +91,7 @@ class RecordPage(msgspec.Struct, frozen=True, array_like=True):
     records: list[Record]
 
 
-_CorePage: TypeAlias = DefinitionPage | SpacePage | DeletedPage | JournalPage | OpaquePage
+_CorePage: TypeAlias = DefinitionPage | SpacePage | DeletedPage | JournalPage | KeptPage | OpaquePage
 _encode = msgspec.msgpack.Encoder().encode
 decode_core = msgspec.msgpack.Decoder(_CorePage).decode
 decode_records = msgspec.msgpack.Decoder(RecordPage).decode
@@ -122,7 +130,7 @@ class Image:
         self._definitions = list(numbering.definitions.values())
         self._opaque = list(opaque)
         self._foreign = {number: list(pages) for number, pages in foreign.items()}
-        self._kinds = sorted({kind for space in self._spaces for kind in space.keys})
+        self._kinds = sorted({kind for space in self._spaces for kind in space.keys} - {CORE})
         self.sections = 1 + len(self._kinds) + len(self._foreign)
 
     def close(self) -> None:
@@ -155,6 +163,9 @@ class Image:
             deleted = iter([(self._numbering.kind(kind), key, at) for kind, key, at in space.deleted])
             while some := list(islice(deleted, RECORDS_PER_PAGE)):
                 yield DeletedPage(place, some)
+            kept = iter(space.keys.pop(CORE, ()))
+            while keys := list(islice(kept, RECORDS_PER_PAGE)):
+                yield KeptPage(place, space.view.read(CORE, keys, "blobs"))
             for run, rows, count in space.journals:
                 for start in range(0, count, RECORDS_PER_PAGE):
                     part = rows[start : min(start + RECORDS_PER_PAGE, count)]
@@ -224,5 +235,7 @@ class ImageReader:
                 self._spaces[space].journals.setdefault(run, []).extend(
                     [renumbered(row, self._numbering.own_type) for row in rows]
                 )
+            case KeptPage(space, records):
+                self._spaces[space].table(CORE).load(records)
             case _:
                 self.opaque.extend(page.entries)
