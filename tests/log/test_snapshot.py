@@ -99,3 +99,16 @@ def test_a_section_that_does_not_end_with_a_page_is_damage(tmp_path):
     for broken in (b"\1", b"\5\0\0\0abc"):
         with pytest.raises(CorruptionError, match="end with a page"):
             list(reader.pages(memoryview(broken)))
+
+
+def test_the_sound_sections_of_a_damaged_one_can_still_be_had(tmp_path):
+    path = written(tmp_path)
+    content = path.read_bytes()
+    ends = []
+    for place in range(52, len(content)):
+        path.write_bytes(content[:place])
+        reader = SnapshotReader(path, Disk())
+        found = {number: [bytes(page) for page in reader.pages(data)] for number, data in reader.sound_sections()}
+        assert found == {number: SECTIONS[number] for number in list(SECTIONS)[: len(found)]}
+        ends.append(len(found))
+    assert sorted(set(ends)) == [0, 1, 2, 3] and ends == sorted(ends)
