@@ -530,3 +530,11 @@ def _compare(vectors, model):
         one = vectors.get("notes", id)
         assert (one and (one.vector[0], one.metadata["n"])) == model.get(id)
         assert vectors.exists("notes", id) == (id in model)
+
+
+def test_a_retention_removes_vectors_and_leaves_their_collections(notes):
+    notes.vectors.put("notes", "a", [1, 0, 0])
+    notes.vectors.put("notes", "b", [0, 1, 0])
+    assert notes.retain("vector", keep_last=1).removed == 1
+    assert ids(notes.vectors.list("notes")) == ["b"] and notes.vectors.collection("notes") is not None
+    assert [hit.record.id for hit in notes.vectors.search("notes", [1, 0, 0])] == ["b"]

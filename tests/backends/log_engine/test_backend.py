@@ -73,6 +73,33 @@ def test_what_a_medium_lost_is_told_loudly(stores, caplog):
     assert "lost 1 transactions that were on stable storage" in caplog.text and "kept beside it" in caplog.text
 
 
+def test_compacting_leaves_one_snapshot_and_nothing_before_it(stores):
+    with stores.open() as store:
+        for n in range(3):
+            store.kv.put("k", f"secret {n}")
+            store._backend.make_snapshot()
+        store.kv.put("k", "secret 3")
+        store.kv.put("k", "kept")
+        whole = store._backend._log._file.size
+        store.kv.put("torn", 1)
+    segment = max((stores.directory / "wal").glob("*.wal"))
+    segment.write_bytes(segment.read_bytes()[: whole + 9])
+    with stores.open() as store:
+        assert list((stores.directory / "wal").glob("*.torn"))
+        done = store.compact(keep_changes=0)
+        assert done.bytes_after < done.bytes_before
+        expected = everything(store)
+        assert len(list((stores.directory / "snapshots").iterdir())) == 1
+        assert len(list((stores.directory / "wal").iterdir())) == 1
+        content = b"".join(path.read_bytes() for path in stores.directory.rglob("*") if path.is_file())
+        assert b"secret" not in content and b"kept" in content
+        store.compact()  # again, with nothing new
+        with stores.open(read_only=True) as follower, pytest.raises(holdfast.ReadOnlyError):
+            follower.compact()
+    with stores.open() as store:
+        assert everything(store) == expected and store.kv.get("k") == "kept"
+
+
 def test_a_directory_that_cannot_be_read_is_said_to_be_so(tmp_path):
     disk = FaultyDisk(tmp_path)
     disk.fail("list", 5)

@@ -10,9 +10,9 @@ from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.errors import CorruptionError, ReadOnlyError, UnsupportedError
 from holdfast.faces import builtin
 from holdfast.model import Entry
-from holdfast.primitive import Put, put_entry
+from holdfast.primitive import Put, delete_entry, put_entry
 from holdfast.registry import PrimitiveRegistry
-from holdfast.testing.toys import CounterPrimitive, NotePrimitive, NotePut, RawPrimitive, toy_registry
+from holdfast.testing.toys import CounterPrimitive, NoteDelete, NotePrimitive, NotePut, RawPrimitive, toy_registry
 
 from .conftest import everything, work
 
@@ -69,7 +69,7 @@ class NewerNotePut(NotePut, frozen=True, gc=False):
 
 
 class NewerNotes(NotePrimitive):
-    entry_types = (msgspec.structs.replace(put_entry(0xC0, NewerNotePut), version=2),)
+    entry_types = (msgspec.structs.replace(put_entry(0xC0, NewerNotePut), version=2), delete_entry(0xC1, NoteDelete))
 
 
 def test_a_newer_version_of_an_entry_freezes_its_kind_and_everything_after_it(stores):
@@ -77,13 +77,16 @@ def test_a_newer_version_of_an_entry_freezes_its_kind_and_everything_after_it(st
     newer.register(NewerNotes())
     with stores.open() as store:
         store.notes.put("a", "old")
+        store.notes.put("gone", "old")
     with stores.open(registry=newer) as store:
         backend = store._backend
         backend.committer.commit(
             holdfast.model.Batch("default", [NewerNotePut(b"0b\0\1", b"\x81\xa4text\xa1x")], "strict")
         )
+        assert store.notes.delete("gone")  # known to both, but after what one of them does not know
     with stores.open() as store:
         assert store.notes.get("a") == "old" and store.notes.get("b") is None
+        assert store.notes.get("gone") == "old"  # the state before what cannot be folded
         with pytest.raises(ReadOnlyError, match="note takes no writes"):
             store.notes.put("c", "lost")
         with pytest.raises(ReadOnlyError, match="note takes no writes"), store.transaction() as tx:
@@ -95,7 +98,7 @@ def test_a_newer_version_of_an_entry_freezes_its_kind_and_everything_after_it(st
         assert store.kv.get("k") == 1
         store._backend.make_snapshot()
     with stores.open(registry=newer) as store:
-        assert store.notes.get("b") == "x" and store.notes.get("a") == "old"
+        assert store.notes.get("b") == "x" and store.notes.get("a") == "old" and store.notes.get("gone") is None
 
 
 class OtherPut(Put, frozen=True, gc=False):
@@ -126,6 +129,23 @@ def test_two_packages_that_chose_the_same_numbers_do_not_collide_in_a_store(stor
     with stores.open() as store:
         assert store.notes.get("a") == "note"
         assert {change.kind for change in store.changes()} >= {"note"}
+
+
+def test_what_names_a_kind_in_an_entry_names_it_by_the_number_of_the_store(stores):
+    """Two packages of one number, and a record of the second that is swept: not one of the first."""
+    with stores.open() as store:
+        store.notes.put("a", "note")
+    other = without("note")
+    other.register(Other())
+    with stores.open(registry=other) as store:
+        put = OtherPut(b"0a\0\1", b"\x81\xa4text\xa5other", (), 1)
+        store._backend.committer.commit(holdfast.model.Batch("default", [put], "strict"))
+        assert store.space("default").sweep() == {"other": 1}
+        expected = everything(store)
+    with stores.open(registry=other) as store:
+        assert everything(store) == expected
+    with stores.open() as store:
+        assert store.notes.get("a") == "note"
 
 
 def test_numbers_are_given_once_and_run_out_with_a_clear_error():
