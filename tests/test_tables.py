@@ -99,7 +99,7 @@ def everything(view):
             for index in (None, 1)
             for low, high in ((b"", b"\xff"), (b"b", b"y"))
             for reverse in (False, True)
-            for after in (None, (b"b", b"b"), (b"y", b"b"))
+            for after in (None, (b"b", b"b"), (b"c", b"c") if index is None else (b"y", b"b"))
             for limit in (1, 2, 9)
         ],
         [view.count(1, index, low, high) for index in (None, 1) for low, high in ((b"", b"\xff"), (b"b", b"y"))],

@@ -16,17 +16,17 @@ import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Cursor, Erasure, Head, JournalRow, Page, Record, Touched, Written
+from holdfast.model import EXPIRY_INDEX, Cursor, Erasure, Head, JournalRow, Page, Record, Touched, Written
 from holdfast.primitive import EntryType, Moment
 
-T = TypeVar("T", bound=tuple[Any, ...])
+T = TypeVar("T", bytes, tuple[bytes, bytes], tuple[int, int, bytes])
 
 INSERTED_ONE_BY_ONE = 16
 """Up to this many waiting changes are inserted singly; more are merged by one sort (nearly linear: two runs)."""
 
 
 class OrderedItems(Generic[T]):
-    """A sorted set of tuples that takes changes at once and sorts them when it is next read."""
+    """A sorted set that takes changes at once and sorts them when it is next read."""
 
     __slots__ = ("_is_sorted", "_items", "_waiting")
 
@@ -74,54 +74,95 @@ class OrderedItems(Generic[T]):
 
 
 class Table:
-    """The records of one kind: by key, and in the order of the keys and of each index."""
+    """The records of one kind: by key, and - from when it is first asked for - in the order of the keys or an index.
 
-    __slots__ = ("by_key", "indexes", "keys")
+    So a store that is opened pays for no order that nobody looks at. The index of expiry is kept from the beginning,
+    because every count looks at it, and few records are in it.
+    """
+
+    __slots__ = ("_indexes", "_keys", "by_key")
 
     def __init__(self) -> None:
         self.by_key: dict[bytes, Record] = {}
-        self.keys: OrderedItems[tuple[bytes, bytes]] = OrderedItems()
-        self.indexes: dict[int, OrderedItems[tuple[bytes, bytes]]] = {}
+        self._keys: OrderedItems[bytes] | None = None
+        self._indexes: dict[int, OrderedItems[Cursor]] = {EXPIRY_INDEX: OrderedItems()}
 
     def put(self, record: Record | None, key: bytes) -> Record | None:
         """Set (None: remove) the record under a key, keeping the blobs it had if it brings none; return the one
         before."""
         before = self.by_key.get(key)
+        indexes = self._indexes
         if before is not None:
             for index, value in before.terms:
-                self.indexes[index].remove((value, key))
+                if index in indexes:
+                    indexes[index].remove((value, key))
         if record is None:
             if before is not None:
                 del self.by_key[key]
-                self.keys.remove((key, key))
+                if self._keys is not None:
+                    self._keys.remove(key)
             return before
         if before is None:
-            self.keys.add((key, key))
+            if self._keys is not None:
+                self._keys.add(key)
         elif record.blobs is None and before.blobs:
             record = with_blobs(record, before.blobs)
         self.by_key[key] = record
         for index, value in record.terms:
-            items = self.indexes.get(index)
-            if items is None:
-                items = self.indexes[index] = OrderedItems()
-            items.add((value, key))
+            if index in indexes:
+                indexes[index].add((value, key))
         return before
 
     def load(self, records: Sequence[Record]) -> None:
-        """Add records whose keys are not there, before any is put."""
+        """Add records whose keys are not there, before anything else is done."""
         self.by_key.update([(record.key, record) for record in records])
-        self.keys.load([(record.key, record.key) for record in records])
-        terms: dict[int, list[tuple[bytes, bytes]]] = {}
-        for record in records:
-            for index, value in record.terms:
-                terms.setdefault(index, []).append((value, record.key))
-        for index, items in terms.items():
-            self.indexes.setdefault(index, OrderedItems()).load(items)
+        self._indexes[EXPIRY_INDEX].load(
+            [
+                (value, record.key)
+                for record in records
+                if record.expires_at is not None
+                for index, value in record.terms
+                if index == EXPIRY_INDEX
+            ]
+        )
 
-    def places(self, index: int | None) -> list[tuple[bytes, bytes]]:
-        """Return all (value, key) of an index, or of the keys, in order."""
-        items = self.keys if index is None else self.indexes.get(index)
-        return [] if items is None else items.settled()
+    def places(
+        self, index: int | None, low: bytes, high: bytes, after: Cursor | None, reverse: bool, limit: int
+    ) -> list[Cursor]:
+        """Return up to ``limit`` places with low <= value < high behind ``after``, in the order of the scan."""
+        if index is not None:
+            return between(self._order(index), low, high, after, reverse, limit)
+        keys = self._key_order()
+        first, last = bisect_left(keys, low), bisect_left(keys, high)
+        if after is not None:
+            if reverse:
+                last = min(last, bisect_left(keys, after[1]))
+            else:
+                first = max(first, bisect_right(keys, after[1]))
+        if reverse:
+            return [(key, key) for key in keys[max(first, last - limit) : last][::-1]]
+        return [(key, key) for key in keys[first : min(last, first + limit)]]
+
+    def count(self, index: int, low: bytes, high: bytes) -> int:
+        """Return how many values of an index are in a range."""
+        places = self._order(index)
+        return max(0, bisect_left(places, (high, b"")) - bisect_left(places, (low, b"")))
+
+    def _key_order(self) -> list[bytes]:
+        if self._keys is None:
+            self._keys = OrderedItems()
+            self._keys.load(self.by_key)
+        return self._keys.settled()
+
+    def _order(self, index: int) -> list[Cursor]:
+        items = self._indexes.get(index)
+        if items is None:
+            items = OrderedItems()
+            items.load(
+                [(value, key) for key, one in self.by_key.items() for number, value in one.terms if number == index]
+            )
+            self._indexes[index] = items
+        return items.settled()
 
 
 def with_blobs(record: Record, blobs: Any) -> Record:

@@ -51,7 +51,7 @@ class LiveView:
         if table is None:
             return page_of([], [], limit)
         with self._space.lock:
-            places = between(table.places(index), low, high, after, reverse, limit)
+            places = table.places(index, low, high, after, reverse, limit)
             return page_of(places, [table.by_key[key] for _, key in places], limit)
 
     def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
@@ -62,8 +62,7 @@ class LiveView:
         with self._space.lock:
             if index is None:
                 return len(table.by_key)
-            places = table.places(index)
-            return max(0, bisect_left(places, (high, b"")) - bisect_left(places, (low, b"")))
+            return table.count(index, low, high)
 
     def changes(self, after: int, limit: int) -> list[Change]:
         """See ``backend.View``."""
@@ -153,7 +152,7 @@ class SnapshotView(LiveView):
                 return super().scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
             table = self._space.tables[kind]
             hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
-            live = between(table.places(index), low, high, after, reverse, limit + hidden)
+            live = table.places(index, low, high, after, reverse, limit + hidden)
             old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
             merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
             items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]

@@ -14,6 +14,8 @@ from holdfast.tables import SpaceTables
 from holdfast.testing.toys import toy_registry
 from holdfast.views import LiveView
 
+INDEXES = (None, *range(20))
+
 
 class Stores:
     """Opens log stores with the toy primitives."""
@@ -47,8 +49,8 @@ def all_of(spaces: dict[str, SpaceTables]) -> dict:
             "head": tables.head,
             "records": {kind: sorted(table.by_key.values(), key=lambda record: record.key)
                         for kind, table in sorted(tables.tables.items()) if table.by_key},
-            "places": {kind: [tuple(table.places(index)) for index in (None, *sorted(table.indexes))
-                              if table.places(index)] for kind, table in sorted(tables.tables.items()) if table.by_key},
+            "places": {kind: [tuple(table.places(index, b"", b"\xff" * 99, None, False, 10**9)) for index in INDEXES]
+                       for kind, table in sorted(tables.tables.items()) if table.by_key},
             "journals": sorted((run, tuple(rows)) for run, rows in tables.journals.items()),
             "feed": LiveView(tables).changes(0, 10**9),
         }  # fmt: skip

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import holdfast
+from holdfast.backends.log_engine import backend as backend_module
 from holdfast.backends.log_engine.recovery import is_store
 from holdfast.errors import ReadError
 from holdfast.log.files import Disk
@@ -49,11 +50,11 @@ def test_a_commit_may_be_strict_in_a_buffered_store(stores):
 def test_in_another_process_it_is_closed(stores):
     store = stores.open()
     store.kv.put("k", 1)
-    owner, store._backend._process = store._backend._process, -1
+    backend_module._after_fork_in_child()
     with pytest.raises(holdfast.ClosedError, match="forked child"):
         store.kv.get("k")
     store.close()  # touches nothing
-    store._backend._process, store._backend._closed = owner, False
+    store._backend._is_forked = store._backend._closed = False
     store.kv.put("k", 2)
     store.close()
     store.close()

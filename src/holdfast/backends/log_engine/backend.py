@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -78,7 +79,8 @@ class LogBackend(ResidentBackend):
         self._registry = registry
         self._disk = disk or Disk()
         self._read_only = read_only
-        self._process = os.getpid()
+        self._is_forked = False
+        _open_here.add(self)
         self._snapshot_bytes = snapshot_bytes
         self._state = State(registry, MSGPACK)
         self._lock: Lock | None = None
@@ -342,7 +344,7 @@ class LogBackend(ResidentBackend):
         """Flush, make a snapshot if one is due, and let another process write; idempotent."""
         if self._closed:
             return
-        if os.getpid() != self._process:
+        if self._is_forked:
             self._closed = True  # the files belong to the parent
             return
         try:
@@ -361,10 +363,19 @@ class LogBackend(ResidentBackend):
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError(f"{self.directory} is closed; open it again")
-        if os.getpid() != self._process:
-            raise ClosedError(
-                f"{self.directory} was opened by process {self._process}; a forked child opens it for itself"
-            )
+        if self._is_forked:
+            raise ClosedError(f"{self.directory} was opened by another process; a forked child opens it for itself")
+
+
+_open_here: WeakSet[LogBackend] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for backend in list(_open_here):
+        backend._is_forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class LogStep(ResidentStep):

@@ -50,6 +50,7 @@ class Refold:
         self.frozen: dict[int, str] = {}
         """Kinds that take no writes, with the reason."""
         self.entries = 0
+        self._plain: dict[int, tuple[int, Any, Any, int]] = {}
         self._registry = registry
         self._codec = codec
         self._tables_of = tables_of
@@ -60,12 +61,16 @@ class Refold:
         """Apply one transaction as the log holds it."""
         for definition in definitions:
             self.numbering.define(definition)
+            self._plain.clear()
         if commit is None:
             return
         tables = self._tables_of(commit.space)
         with tables.lock:
             ordinal = 0
             for entry in entries:
+                if commit.run is None and self._fold_plain(tables, commit, entry, time):
+                    time += 1
+                    continue
                 one = OpaqueEntry(
                     commit.space, commit.sequence, ordinal, time, commit.run, entry.type, entry.version, entry.payload
                 )
@@ -80,6 +85,32 @@ class Refold:
             tables = self._tables_of(one.space)
             with tables.lock:
                 self._fold(tables, one)
+
+    def _fold_plain(self, tables: SpaceTables, commit: Commit, entry: Entry, time: int) -> bool:
+        """Fold one entry of no run, if it is of the plain kind that most are; return whether it is."""
+        plain = self._plain.get(entry.type)
+        if plain is None:
+            plain = self._plain[entry.type] = self._plain_type(entry)
+        kind, entry_type, decode, version = plain
+        if entry.version > version:
+            return False
+        try:
+            payload = decode(entry.payload)
+            _, written = tables.fold(kind, entry_type, payload, Moment(commit.sequence, time, self._codec))
+        except _FAULTS as error:
+            raise _unfoldable(commit.space, entry.type, commit.sequence, error) from error
+        if written:
+            table = tables.table(kind)
+            for key, record in written.items():
+                tables.put(kind, table, key, record, commit.sequence)
+        return True
+
+    def _plain_type(self, entry: Entry) -> tuple[int, Any, Any, int]:
+        """(kind, entry type, decoder of payloads, newest version), version -1 if it is not to be folded plainly."""
+        found = self._registry.by_code(self.numbering.own_type(entry.type))
+        if found is None or found[1].any_kind or found[1].erases is not None or found[0].id in self.frozen:
+            return 0, None, None, -1
+        return found[0].id, found[1], msgspec.msgpack.Decoder(found[1].payload).decode, found[1].version
 
     def _fold(self, tables: SpaceTables, one: OpaqueEntry) -> bool:
         """Fold one entry; return whether its run's journal has a row for it."""
@@ -98,10 +129,8 @@ class Refold:
                 tables.erase(entry_type.erases(payload), one.sequence)
                 return False
             touched, written = tables.fold(kind, entry_type, payload, Moment(one.sequence, one.time, self._codec))
-        except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
-            raise CorruptionError(
-                f"space {one.space!r}: entry 0x{one.type:02X} of commit {one.sequence} cannot be folded: {error!r}"
-            ) from error
+        except _FAULTS as error:
+            raise _unfoldable(one.space, one.type, one.sequence, error) from error
         if not written:
             return False
         if one.run is not None and entry_type.journaled:
@@ -118,6 +147,7 @@ class Refold:
 
     def _keep(self, tables: SpaceTables, one: OpaqueEntry, kind: int, entry: Entry) -> bool:
         self.opaque.append(one)
+        self._plain.clear()
         if kind not in self.frozen:
             self.frozen[kind] = (
                 f"commit {one.sequence} of space {one.space!r} holds an entry 0x{one.type:02X} version {one.version} "
@@ -126,6 +156,13 @@ class Refold:
         if one.run is not None:
             _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, ()))
         return True
+
+
+_FAULTS = (HoldfastError, msgspec.MsgspecError, LookupError, ArithmeticError, TypeError, ValueError)
+
+
+def _unfoldable(space: str, code: int, sequence: int, error: Exception) -> CorruptionError:
+    return CorruptionError(f"space {space!r}: entry 0x{code:02X} of commit {sequence} cannot be folded: {error!r}")
 
 
 def _journal(tables: SpaceTables, run: bytes, row: JournalRow) -> None:
