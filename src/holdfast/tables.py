@@ -115,16 +115,11 @@ class Table:
 
     def load(self, records: Sequence[Record]) -> None:
         """Add records whose keys are not there, before anything else is done."""
-        self.by_key.update([(record.key, record) for record in records])
-        self._indexes[EXPIRY_INDEX].load(
-            [
-                (value, record.key)
-                for record in records
-                if record.expires_at is not None
-                for index, value in record.terms
-                if index == EXPIRY_INDEX
-            ]
-        )
+        by_key, expiries = self.by_key, self._indexes[EXPIRY_INDEX]
+        for record in records:
+            by_key[record.key] = record
+            if record.expires_at is not None:
+                expiries.load([(value, record.key) for index, value in record.terms if index == EXPIRY_INDEX])
 
     def places(
         self, index: int | None, low: bytes, high: bytes, after: Cursor | None, reverse: bool, limit: int

@@ -110,6 +110,10 @@ class SnapshotWriter:
         self._section_crc = crc32(page, self._section_crc)
         self._file.write(page)
 
+    def sync(self) -> None:
+        """Bring what was written so far to the medium, so that ``finish`` has little left to wait for."""
+        self._file.sync()
+
     def _end_section(self) -> None:
         if self._id < 0:
             return

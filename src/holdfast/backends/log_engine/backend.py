@@ -271,7 +271,7 @@ class LogBackend(ResidentBackend):
             log.rotate()
             covered, end = log.sequence, log.end
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
-        path, size = save_image(image, self.directory, self._disk, covered, log.store_id)
+        path, size = save_image(image, self.directory, self._disk, covered, log.store_id, self._log_position)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
         self._remove_old(log)
         return path

@@ -213,12 +213,9 @@ class ImageReader:
                 raise
             self.foreign[number] = [bytes(page) for page in pages]
             return
-        by_space: dict[int, list[Record]] = {}
         for page in decoded:
-            by_space.setdefault(page.space, []).extend(page.records)
-        for place, records in by_space.items():
-            self.records += len(records)
-            self._spaces[place].table(kind).load(records)
+            self.records += len(page.records)
+            self._spaces[page.space].table(kind).load(page.records)
 
     def _core(self, page: _CorePage) -> None:
         match page:

@@ -327,7 +327,7 @@ def _write(target: Path, disk: Disk, state: State) -> None:
         store_id = clock.random_token(16)
         if state.sequence:
             image = Image(state.spaces, state.numbering, state.refold.opaque, state.foreign)
-            save_image(image, target, disk, state.sequence, store_id)
+            save_image(image, target, disk, state.sequence, store_id, lambda: 0)
         DurableSlots(disk, slots_path(target), store_id, state.sequence).close()
         disk.make_directories(segment_folder(target))
         WriteAheadLog(target, disk, Tail(store_id, state.sequence, 0, [])).close()

@@ -1,7 +1,13 @@
-"""Writing an image as a snapshot file, while commits go on."""
+"""Writing an image as a snapshot file, while commits go on.
+
+A snapshot is in no hurry, and commits are: where some took place while a page was written, it rests for twice as long
+as that took, and it syncs a little at a time, because a long sync makes those of the commits wait behind it.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from holdfast import clock
@@ -9,20 +15,24 @@ from holdfast.backends.log_engine.image import Image
 from holdfast.log.files import Disk
 from holdfast.log.snapshot import SnapshotHeader, SnapshotWriter
 
+REST = 2
+"""How long to rest after a page, in the time that it took."""
+REST_SECONDS_MAX = 0.01
+SYNC_BYTES = 1024 * 1024
 
-def save_image(image: Image, directory: Path, disk: Disk, sequence: int, store_id: bytes) -> tuple[Path, int]:
+
+def save_image(
+    image: Image, directory: Path, disk: Disk, sequence: int, store_id: bytes, newest: Callable[[], int]
+) -> tuple[Path, int]:
     """Write the snapshot of a store that covers ``sequence``, and let go of the image; return its file and its bytes.
 
-    Raises WriteError, DiskFullError or PermissionDeniedError; nothing of the snapshot is left then.
+    ``newest`` tells the sequence of the newest commit. Raises WriteError, DiskFullError or PermissionDeniedError;
+    nothing of the snapshot is left then.
     """
     try:
         writer = SnapshotWriter(directory, disk, SnapshotHeader(image.sections, clock.now(), sequence, store_id))
         try:
-            for number, page in image.pages():
-                if page:
-                    writer.page(page)
-                else:
-                    writer.section(number)
+            _write(writer, image, newest)
             size = writer.size
             path = writer.finish()
         except BaseException:
@@ -31,3 +41,19 @@ def save_image(image: Image, directory: Path, disk: Disk, sequence: int, store_i
     finally:
         image.close()
     return path, size
+
+
+def _write(writer: SnapshotWriter, image: Image, newest: Callable[[], int]) -> None:
+    seen, synced, began = newest(), 0, time.perf_counter()
+    for number, page in image.pages():
+        if not page:
+            writer.section(number)
+            continue
+        writer.page(page)
+        if writer.size - synced > SYNC_BYTES:
+            writer.sync()
+            synced = writer.size
+        if (now := newest()) != seen:
+            time.sleep(min(REST * (time.perf_counter() - began), REST_SECONDS_MAX))
+            seen = now
+        began = time.perf_counter()
