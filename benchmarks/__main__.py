@@ -96,12 +96,14 @@ class Bench:
             for n in range(threads * each):
                 work(store.space("bench"), n)
         operations = raw.transactions(statements)
-        ours, theirs = [], []
+        ours, apart, shared = [], [], []
         for _ in range(1 if self.quick else 3):
             with holdfast.open(raw.copy_of(self.base, "ours.db")) as store:
                 ours.append(_in_threads(store.space("bench"), work, threads, each))
-            theirs.append(raw.say_in_threads(raw.copy_of(self.base, "raw.db"), operations, threads))
-        self.row(name, threads * each, ours, theirs, "raw: a connection a thread")
+            apart.append(raw.say_in_threads(raw.copy_of(self.base, "raw.db"), operations, threads))
+            shared.append(raw.say_in_threads(raw.copy_of(self.base, "raw.db"), operations, threads, shared=True))
+        self.row(name, threads * each, ours, apart, "raw: a connection a thread")
+        self.row(name, threads * each, ours, shared, "raw: one connection for all")
 
     def run(self) -> None:
         n = 50 if self.quick else 1000

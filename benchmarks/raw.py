@@ -6,6 +6,7 @@ import random
 import shutil
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,20 @@ def say(connection: apsw.Connection, statements: list[Statement]) -> float:
     return time.perf_counter() - began
 
 
-def say_in_threads(path: Path, operations: list[list[Statement]], threads: int) -> float:
-    """Run whole transactions on a connection a thread. Returns seconds."""
+def say_in_threads(path: Path, operations: list[list[Statement]], threads: int, *, shared: bool = False) -> float:
+    """Run whole transactions on a connection a thread, or on one that they share under a lock. Returns seconds."""
     barrier = threading.Barrier(threads + 1)
+    common, lock = connect(path, strict=True) if shared else None, threading.Lock()
 
     def work(mine: list[list[Statement]]) -> None:
-        connection = connect(path, strict=True)
+        connection = common or connect(path, strict=True)
         barrier.wait()
         for operation in mine:
-            for statement, bindings in operation:
-                connection.execute(statement, bindings).fetchall()
-        connection.close()
+            with lock if shared else nullcontext():
+                for statement, bindings in operation:
+                    connection.execute(statement, bindings).fetchall()
+        if not shared:
+            connection.close()
 
     workers = [threading.Thread(target=work, args=(operations[n::threads],)) for n in range(threads)]
     for worker in workers:
