@@ -10,11 +10,15 @@ apart. Promises: documents and watermark move in one transaction. Words are fold
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from holdfast.errors import FormatError, StorageError
 from holdfast.sqlite_library import Connection, bound_list, connect, foreign_errors, roll_back, rows
 
+FORMAT_VERSION = 1
+"""Of the file of an index beside a store (``PRAGMA user_version``)."""
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 TEXT_TABLES = f"""
 CREATE VIRTUAL TABLE text USING fts5 (scope, words, content = '', contentless_delete = 1, tokenize = '{TOKENIZER}');
@@ -114,21 +118,71 @@ class FtsIndex:
         return [(key, score) for key, score in found]
 
 
-def in_memory() -> FtsIndex:
+class OwnIndex(FtsIndex):
+    """An index over one connection of its own, beside a backend that has none. Thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(self._rows, self._change)
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> Rows:
+        with self._lock, foreign_errors("the text index"):
+            return list(self._connection.execute(statement, values))
+
+    def _change(self, change: Callable[[Connection], None]) -> None:
+        with self._lock, foreign_errors("the text index", writing=True), self._connection:
+            change(self._connection)
+
+    def compact(self) -> None:
+        """Leave no byte of what was removed in the file."""
+        with self._lock, foreign_errors("the text index", writing=True):
+            self._connection.execute("INSERT INTO text (text) VALUES ('optimize')")
+            self._connection.execute("VACUUM")
+            self._connection.pragma("wal_checkpoint", "truncate")
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+
+def in_memory() -> OwnIndex:
     """Return an index that lives in this process only."""
     connection = connect(":memory:", read_only=False, create=True, busy_seconds=0)
     connection.execute(TEXT_TABLES)
-    lock = threading.Lock()
+    return OwnIndex(connection)
 
-    def query(statement: str, values: tuple[Any, ...]) -> Rows:
-        with lock, foreign_errors("the text index"):
-            return list(connection.execute(statement, values))
 
-    def write(change: Callable[[Connection], None]) -> None:
-        with lock, foreign_errors("the text index", writing=True), connection:
-            change(connection)
+def beside(path: Path, heads: Mapping[str, int]) -> OwnIndex | None:
+    """Return the index in a file that one process has to itself, made if it is not there; None if it is no index.
 
-    return FtsIndex(query, write)
+    ``heads``: the newest commit of each space when the store was opened. What the index has seen beyond it was lost by
+    the store (a power cut takes unsynced commits), and other commits will have those numbers: so it begins again.
+    """
+    try:
+        connection = connect(str(path), read_only=False, create=True, busy_seconds=0)
+        try:
+            with foreign_errors(str(path), opening=True):
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", "normal")  # derived: what a power cut takes is made again
+                if connection.pragma("user_version") != FORMAT_VERSION:
+                    if rows(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):
+                        raise FormatError(f"{path} is no text index of this version")
+                    with connection:
+                        connection.execute(TEXT_TABLES)
+                        connection.pragma("user_version", FORMAT_VERSION)
+                known = {scope_token(space, 0)[:-1]: head for space, head in heads.items()}
+                with connection:
+                    for scope, watermark in rows(connection, "SELECT scope, watermark FROM text_state"):
+                        if watermark > known.get(scope.rstrip("0123456789"), 0):
+                            clear_scope(connection, scope)
+        except BaseException:
+            connection.close()
+            raise
+    except StorageError:
+        return None
+    return OwnIndex(connection)
 
 
 _own = threading.local()

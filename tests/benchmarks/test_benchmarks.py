@@ -18,7 +18,7 @@ def test_every_figure_is_printed():
         [sys.executable, "-m", "benchmarks", "--quick", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout)
-    assert len(found["rows"]) == 13
+    assert len(found["rows"]) == 15
     assert all(row["us"] > 0 and row["raw_us"] > 0 for row in found["rows"])
     assert found["import_ms"] > 0
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast import clock
-from holdfast.backend import Capabilities, Compaction, StagedSpace, View
+from holdfast.backend import Capabilities, Compaction, StagedSpace, TextIndex, View
 from holdfast.codec import BATCH_BYTES_MAX, MSGPACK
 from holdfast.committer import Committer
 from holdfast.errors import ClosedError, InvalidInputError
@@ -51,9 +51,9 @@ class ResidentBackend:
         finally:
             view.close()
 
-    def text_index(self) -> None:
+    def text_index(self) -> TextIndex | None:
         """There is none beside the records."""
-        return
+        return None
 
     def spaces(self) -> list[str]:
         """See ``backend.Backend``."""

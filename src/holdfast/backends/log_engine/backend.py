@@ -3,6 +3,7 @@
     DIR/LOCK          held by the writer; says who it is
     DIR/wal/          the log: what is acknowledged is in here, or in a snapshot
     DIR/snapshots/    the newest two
+    DIR/text.db       the text index: derived, may be removed while the store is closed
     DIR/DURABLE       the highest sequence known to be on stable storage
 
 Promises: a commit is visible only after its frame is in the log (``strict``: on stable storage; ``buffered``: out of
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import msgspec
@@ -45,9 +46,13 @@ from holdfast.primitive import Payload
 from holdfast.process import this_process
 from holdfast.registry import PrimitiveRegistry
 
+if TYPE_CHECKING:
+    from holdfast.text_index import OwnIndex
+
 SNAPSHOT_BYTES = 64 * 1024 * 1024
 """The log grows by this, or by half of the last snapshot if that is more, before a snapshot is made by itself."""
 SNAPSHOTS_KEPT = 2
+TEXT_FILE = "text.db"
 _NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots"))
 """What a crash may leave of a store that was just begun."""
 _logger = logging.getLogger("holdfast")
@@ -88,6 +93,9 @@ class LogBackend(ResidentBackend):
         self._follower: LogFollower | None = None
         self._following = threading.Lock()
         self._flusher: Flusher | None = None
+        self._text: OwnIndex | None = None
+        self._heads: dict[str, int] = {}
+        self._indexing = threading.Lock()
         self._snapshots = threading.Lock()
         self._snapshot_thread: threading.Thread | None = None
         self._snapshot_error: HoldfastError | None = None
@@ -121,6 +129,7 @@ class LogBackend(ResidentBackend):
             self._state, recovery = recover(self.directory, self._disk, self._registry, MSGPACK)
             self._log = recovery.finish()
             self._transcript = Transcript(self._registry, self._state.numbering)
+            self._heads = {name: tables.head.sequence for name, tables in self._state.spaces.items()}
         except BaseException:
             self._lock.release()
             raise
@@ -251,6 +260,10 @@ class LogBackend(ResidentBackend):
                 if other != path:
                     self._disk.remove(other)
             log.remove_before(self._snapshot_sequence + 1)
+            if self._text is not None or self._disk.exists(self.directory / TEXT_FILE):
+                index = self.text_index()
+                if index is not None:
+                    index.compact()
             for torn in sorted((self.directory / "wal").glob("*.torn")):
                 self._disk.remove(torn)
         return Compaction(before, self._bytes(), trimmed)
@@ -315,6 +328,25 @@ class LogBackend(ResidentBackend):
                 return
         raise InitError(f"{self.directory} changes faster than it can be read; try again")
 
+    # -- derived -------------------------------------------------------------------------------------------------------
+
+    def text_index(self) -> OwnIndex | None:
+        """See ``backend.Backend``: a file beside the log, for its writer; None for a reader, who has one in memory."""
+        self._require_open()
+        if self._log is None:
+            return None
+        with self._indexing:
+            if self._text is None:
+                from holdfast.text_index import beside  # late: most stores are never searched
+
+                path = self.directory / TEXT_FILE
+                self._text = beside(path, self._heads)
+                if self._text is None:  # damaged, or of another version: it is made anew
+                    for one in sorted(self.directory.glob(TEXT_FILE + "*")):
+                        self._disk.remove(one)
+                    self._text = beside(path, self._heads)
+            return self._text
+
     # -- the rest ------------------------------------------------------------------------------------------------------
 
     def verify(self) -> Iterator[str]:
@@ -356,6 +388,8 @@ class LogBackend(ResidentBackend):
                 if self._log is not None:
                     self._log.close()
         finally:
+            if self._text is not None:
+                self._text.close()
             super().close()
             if self._lock is not None:
                 self._lock.release()
