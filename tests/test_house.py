@@ -73,6 +73,7 @@ LONG_FILES = {
     "codec.py": "values in two codecs with one set of checks; a split would put one promise in two places",
     "store.py": "the face that users read; Store, Space and Run belong together",
     "aio_faces.py": "written by tools/async_face.py",
+    "backends/log_engine/backend.py": "the life of one store: open, commit, snapshot, follow, close",
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
     "primitives/vectors.py": "a method for each thing that users do with vectors",
     "primitives/memories.py": "a method for each thing that users do with memories",
