@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ import msgspec
 from holdfast.backend import Capabilities, Compaction, StagedSpace
 from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
-from holdfast.backends.log_engine.numbering import Definition
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
@@ -152,11 +151,8 @@ class LogBackend(ResidentBackend):
     def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
         log = self._log
         assert log is not None  # a step was begun
-        kinds = {kind: None for space in staged for kind in space.writes}
-        self._define(log, self._transcript.missing(kinds), staged[0].transactions[0].time)
         log.append_joined(self._transcript.commits(staged), sync=durability == "strict")
-        if durability == "buffered":
-            self._flush_soon()
+        self._flush_soon(durability)
 
     def _require_writable(self) -> None:
         if self._log is None:
@@ -170,27 +166,28 @@ class LogBackend(ResidentBackend):
     ) -> None:
         log, transcript = self._log, self._transcript
         assert log is not None  # it is writable
-        if kind >= USER_PRIMITIVE_ID_FIRST:
-            self._define(log, transcript.missing([kind]), time)
         log.append_joined([transcript.one(space, payload, sequence, time)], sync=durability == "strict")
-        if durability == "buffered":
-            self._flush_soon()
+        self._flush_soon(durability)
 
     def _after_commit(self) -> None:
         log = self._log
         if log is not None and log.end - self._snapshot_end > self._snapshot_bytes:
             self.snapshot_if_due()
 
-    def _define(self, log: WriteAheadLog, missing: list[Definition], time: int) -> None:
+    def _prepare(self, kinds: Iterable[int], time: int, durability: Durability) -> None:
+        """Define what the log does not know of the kinds, and begin to flush, before there is something to flush."""
+        missing = self._transcript.missing(kinds) if max(kinds, default=0) >= USER_PRIMITIVE_ID_FIRST else ()
         if missing:
-            log.append_joined([self._transcript.definitions(time, missing)], sync=True)
+            assert self._log is not None  # it is writable
+            self._log.append_joined([self._transcript.definitions(time, missing)], sync=True)
             for definition in missing:
                 self._state.numbering.define(definition)
-
-    def _flush_soon(self) -> None:
-        if self._flusher is None:
+        if durability == "buffered" and self._flusher is None:
             self._flusher = Flusher(self.flush)
-        self._flusher.wake()
+
+    def _flush_soon(self, durability: Durability) -> None:
+        if durability == "buffered" and self._flusher is not None:
+            self._flusher.wake()
 
     def flush(self) -> None:
         """See ``backend.Backend``."""
