@@ -104,9 +104,8 @@ class Stage:
             if written:
                 size += self._accept(kind, written, touched)
                 if batch.run is not None and entry_type.journaled:
-                    journal.append(
-                        (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
-                    )
+                    row = self._journal_row(batch.run, step, touched, sequence, len(outcomes), now)
+                    journal.append((batch.run, row))
                 if mine is None:
                     local[kind] = dict(written)
                 else:

@@ -141,6 +141,10 @@ class ResidentBackend:
     ) -> None:
         """Put a commit of one payload on the medium; if it raises, ``_log_position`` tells whether it is there."""
 
+    def _apply(self, staged: StagedSpace) -> None:
+        """Make what is durable visible; to do it again changes nothing."""
+        self._tables(staged.space).apply(staged)
+
     def _after_commit(self) -> None:
         """What is due after a commit."""
 
@@ -178,7 +182,9 @@ class ResidentStep:
         """See ``backend.Step``."""
         for one in staged:
             self._backend._tables(one.space).check(one)
-        kinds = {kind: None for space in staged for kind in space.writes}
+        kind_of = self._backend._registry.kind_of  # of every entry, also of one that wrote nothing
+        entries = (payload for space in staged for one in space.transactions for payload in one.payloads)
+        kinds = {kind_of(payload)[0]: None for payload in entries}
         self._backend._prepare(kinds, staged[0].transactions[0].time, self._durability)
         before = self._backend._log_position()
         try:
@@ -194,7 +200,7 @@ class ResidentStep:
         """See ``backend.Step``. Applies what is durable once more if an interrupt struck while it was being applied."""
         if not self._ended:
             for one in self._durable or ():
-                self._backend._tables(one.space).apply(one)
+                self._backend._apply(one)
             self._ended = True
             self._backend._write_lock.release()
         return self._durable is not None

@@ -100,3 +100,24 @@ def test_a_log_whose_snapshot_is_always_gone_is_given_up(stores, monkeypatch):
     shutil.rmtree(stores.directory / "snapshots")
     with pytest.raises(InitError, match="try again"):
         stores.open(read_only=True)
+
+
+def test_what_a_commit_makes_and_removes_again_is_told_by_none(stores):
+    """Neither by who committed it, nor by who reads the log: the same feed for all."""
+    with stores.open() as store:
+        store.kv.put("known", 1)
+        store.kv.delete("known")
+        with stores.open(read_only=True) as follower:
+            assert len(list(follower.changes())) == 1
+            for _ in range(2):
+                with store.transaction() as tx:
+                    tx.kv.put("new", 1)
+                    tx.kv.put("known", 2)
+                    assert tx.kv.delete("new") and tx.kv.delete("known")
+                    tx.kv.put("other", 3)
+                follower.refresh()
+                assert everything(follower) == everything(store)
+            assert [(one.key, one.revision) for one in follower.changes()] == [("known", 2), ("other", 4)]
+        expected = everything(store)
+    with stores.open() as store:
+        assert everything(store) == expected

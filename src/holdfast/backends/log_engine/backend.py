@@ -169,6 +169,11 @@ class LogBackend(ResidentBackend):
         log.append_joined([transcript.one(space, payload, sequence, time)], sync=durability == "strict")
         self._flush_soon(durability)
 
+    def _apply(self, staged: StagedSpace) -> None:
+        super()._apply(staged)
+        for erasure in staged.erasures:
+            self._state.refold.erased(staged.space, erasure)
+
     def _after_commit(self) -> None:
         log = self._log
         if log is not None and log.end - self._snapshot_end > self._snapshot_bytes:

@@ -18,7 +18,7 @@ import msgspec
 from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.backends.log_engine.transcript import Commit
 from holdfast.errors import CorruptionError, HoldfastError
-from holdfast.model import Entry, Head, JournalRow, Touched
+from holdfast.model import Entry, Erasure, Head, JournalRow, Touched
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import bases_of
@@ -50,6 +50,9 @@ class Refold:
         self.frozen: dict[int, str] = {}
         """Kinds that take no writes, with the reason."""
         self.entries = 0
+        self._made: dict[tuple[int, bytes], int | None] = {}
+        """What the commit at hand has created: (kind, key) -> the revision at which it had been deleted before."""
+        self._commit = ("", 0)
         self._registry = registry
         self._codec = codec
         self._tables_of = tables_of
@@ -64,12 +67,11 @@ class Refold:
             return
         tables = self._tables_of(commit.space)
         with tables.lock:
-            ordinal = 0
-            for entry in entries:
+            for ordinal, entry in enumerate(entries):
                 one = OpaqueEntry(
                     commit.space, commit.sequence, ordinal, time, commit.run, entry.type, entry.version, entry.payload
                 )
-                ordinal += self._fold(tables, one)
+                self._fold(tables, one)
                 time += 1
             self.entries += len(entries)
             tables.head = Head(commit.sequence, time - 1, tables.head.floor)
@@ -79,7 +81,22 @@ class Refold:
         for one in waiting:
             tables = self._tables_of(one.space)
             with tables.lock:
-                self._fold(tables, one)
+                has_row = self._fold(tables, one)
+                if one.run is not None and not has_row:
+                    _no_row(tables, one.run, (one.sequence, one.ordinal))
+
+    def erased(self, space: str, erasure: Erasure) -> None:
+        """Let go of what waits in a space, as far as a commit has erased it; to do it again changes nothing."""
+        rows = None if erasure.rows is None else {(revision, ordinal) for revision, ordinal, _ in erasure.rows}
+        kept = []
+        for one in self.opaque:
+            if one.space == space and erasure.run in (None, one.run):
+                if erasure.run is None or (rows is not None and (one.sequence, one.ordinal) in rows):
+                    continue
+                if rows is None:  # it is to be folded, but there is no journal to tell of it
+                    one = msgspec.structs.replace(one, run=None)
+            kept.append(one)
+        self.opaque[:] = kept
 
     def _fold(self, tables: SpaceTables, one: OpaqueEntry) -> bool:
         """Fold one entry; return whether its run's journal has a row for it."""
@@ -95,7 +112,9 @@ class Refold:
             if kind in self.frozen:
                 return self._keep(tables, one, kind, entry)
             if entry_type.erases is not None:
-                tables.erase(entry_type.erases(payload), one.sequence)
+                erasure = entry_type.erases(payload)
+                tables.erase(erasure, one.sequence)
+                self.erased(one.space, erasure)
                 return False
             touched, written = tables.fold(kind, entry_type, payload, Moment(one.sequence, one.time, self._codec))
         except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
@@ -107,9 +126,16 @@ class Refold:
         if one.run is not None and entry_type.journaled:
             bases = self._bases(tables, one, touched)
             _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, bases))
-        table = tables.table(kind)
+        if self._commit != (one.space, one.sequence):
+            self._commit, self._made = (one.space, one.sequence), {}
+        table, made = tables.table(kind), self._made
         for key, record in written.items():
+            place = kind, key
+            if record is not None and key not in table.by_key:
+                made[place] = tables.tombstones.get(place)
             tables.put(kind, table, key, record, one.sequence)
+            if record is None and place in made:
+                tables.untell(place, made.pop(place))
         return entry_type.journaled
 
     def _bases(self, tables: SpaceTables, one: OpaqueEntry, touched: Touched) -> tuple[tuple[bytes, bytes | None], ...]:
@@ -136,3 +162,12 @@ def _journal(tables: SpaceTables, run: bytes, row: JournalRow) -> None:
         place -= 1
     found = place < len(rows) and row_place(rows[place]) == row_place(row)
     rows[place : place + found] = [row]
+
+
+def _no_row(tables: SpaceTables, run: bytes, place: tuple[int, int]) -> None:
+    """Take away the row that stood for an entry which, as is known now, has none."""
+    rows = [row for row in tables.journals.get(run, ()) if row_place(row) != place]
+    if rows:
+        tables.journals[run] = rows
+    else:
+        tables.journals.pop(run, None)
