@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 
 import holdfast
@@ -68,3 +71,76 @@ def test_what_cannot_be_flushed_soon_is_not_written(stores, monkeypatch, write):
         assert store._backend._log.sequence == 0
         write(store.kv)
         assert store.kv.get("k") == 2
+
+
+@ONE_AND_MANY
+def test_a_snapshot_for_which_there_is_no_thread_does_not_fail_the_commit(stores, monkeypatch, write):
+    def refused(self):
+        raise RuntimeError("can't start new thread")
+
+    with stores.open(snapshot_bytes=1) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            write(store.kv)
+        assert store.kv.get("k") == 2 and "can't start" in store.status()["snapshot_error"]
+        write(store.kv)  # the next is made
+        store._backend._snapshot_thread.join()
+        assert store.status()["snapshot_error"] is None
+
+
+def test_closing_flushes_although_its_snapshot_fails(stores, faulty):
+    disk, place = faulty
+    store = stores.open(place, disk=disk, durability="ephemeral")
+    store.kv.put("k", 1)
+    store._backend._snapshot_bytes = 0
+    disk.fail("rename", 28, nth=2)  # the first is that of a new segment
+    store.close()
+    assert store._backend._log._file.is_closed
+    for seed in range(4):
+        with stores.open(disk.after_power_cut(seed) / "store") as left:
+            assert left.kv.get("k") == 1
+
+
+def test_closing_flushes_although_its_snapshot_is_interrupted(stores, faulty, monkeypatch):
+    disk, place = faulty
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    store = stores.open(place, disk=disk, durability="ephemeral")
+    store.kv.put("k", 1)
+    store._backend._snapshot_bytes = 0
+    monkeypatch.setattr(store._backend, "make_snapshot", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.close()
+    assert store._backend._log._file.is_closed
+    with stores.open(disk.after_power_cut(1) / "store") as left:
+        assert left.kv.get("k") == 1
+    with stores.open(place) as store:  # its lock was released
+        assert store.kv.get("k") == 1
+
+
+def test_the_status_is_told_while_files_come_and_go(stores, monkeypatch):
+    with stores.open() as store:
+        fleeting = stores.directory / "wal" / "new.wal.tmp"
+        fleeting.write_bytes(b"1")
+        real = Path.is_file
+
+        def is_file(self):
+            found = real(self)
+            if self == fleeting:
+                fleeting.unlink(missing_ok=True)
+            return found
+
+        monkeypatch.setattr(Path, "is_file", is_file)
+        assert store.status()["bytes"] > 0 and not fleeting.exists()
+
+
+def test_a_size_that_cannot_be_read_is_told(stores, monkeypatch):
+    def refused(path):
+        raise holdfast.ReadError("the medium is gone")
+
+    with stores.open() as store:
+        monkeypatch.setattr(store._backend._disk, "size", refused)
+        with pytest.raises(holdfast.ReadError):
+            store.status()

@@ -32,10 +32,11 @@ from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
 from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
-from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
+from holdfast.errors import ClosedError, HoldfastError, InitError, ReadError, ReadOnlyError, StorageError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
+from holdfast.log.segments import segment_folder
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
@@ -206,8 +207,14 @@ class LogBackend(ResidentBackend):
         """Begin a snapshot in the background if the log has grown by enough since the last; return whether it did."""
         if not self._is_snapshot_due() or not self._snapshots.acquire(blocking=False):
             return False
-        self._snapshot_thread = threading.Thread(target=self._snapshot_behind, name="holdfast-snapshot", daemon=True)
-        self._snapshot_thread.start()
+        thread = threading.Thread(target=self._snapshot_behind, name="holdfast-snapshot", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread for it: the commit that called for it stands
+            self._snapshots.release()
+            self._snapshot_failed(StorageError(f"no thread could be started: {error}"))
+            return False
+        self._snapshot_thread = thread
         return True
 
     def _is_snapshot_due(self) -> bool:
@@ -221,10 +228,13 @@ class LogBackend(ResidentBackend):
             self._write_snapshot()
             self._snapshot_error = None
         except HoldfastError as error:  # the log still holds everything; the next one may succeed
-            self._snapshot_error = error
-            _logger.warning("%s: a snapshot could not be written: %s", self.directory, error)
+            self._snapshot_failed(error)
         finally:
             self._snapshots.release()
+
+    def _snapshot_failed(self, error: HoldfastError) -> None:
+        self._snapshot_error = error
+        _logger.warning("%s: a snapshot could not be written: %s", self.directory, error)
 
     def make_snapshot(self) -> Path | None:
         """Write a snapshot now, while commits go on; return its file, or None if nothing has changed since the last."""
@@ -250,16 +260,28 @@ class LogBackend(ResidentBackend):
             for _, other in find_snapshots(self.directory, self._disk):
                 if other != path:
                     self._disk.remove(other)
+            self._disk.sync_directory(path.parent)
             log.remove_before(self._snapshot_sequence + 1)
-            for torn in sorted((self.directory / "wal").glob("*.torn")):
+            folder = segment_folder(self.directory)
+            for torn in sorted(folder.glob("*.torn")):
                 self._disk.remove(torn)
+            self._disk.sync_directory(folder)
         return Compaction(before, self._bytes(), trimmed)
 
     def _bytes(self) -> int:
         """What the files hold, without the space that is reserved for the log ahead of what is written."""
         written = {one.path: one.size for one in self._log.segments} if self._log is not None else {}
         files = [path for path in self.directory.rglob("*") if path.is_file()]
-        return sum(written.get(path) or self._disk.size(path) for path in files)
+        return sum(written.get(path) or self._size(path) for path in files)
+
+    def _size(self, path: Path) -> int:
+        """The length of a file; 0 if it has been removed, or given its name, since it was listed."""
+        try:
+            return self._disk.size(path)
+        except ReadError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return 0
+            raise
 
     def _write_snapshot(self, *, always: bool = False) -> Path | None:
         log, state = self._log, self._state
@@ -273,11 +295,15 @@ class LogBackend(ResidentBackend):
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
         path, size = save_image(image, self.directory, self._disk, covered, log.store_id)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
-        self._remove_old(log)
+        self._remove_old(log, path)
         return path
 
-    def _remove_old(self, log: WriteAheadLog) -> None:
-        """Keep the newest snapshots, and the log since the oldest of them, so that either is enough."""
+    def _remove_old(self, log: WriteAheadLog, written: Path) -> None:
+        """Keep the newest sound snapshots, and the log since the oldest of them, so that either is enough."""
+        unsound, self._state.passed_over = self._state.passed_over, []
+        for path in unsound:
+            if path != written and self._disk.exists(path):
+                self._disk.remove(path)
         found = find_snapshots(self.directory, self._disk)
         for _, path in found[SNAPSHOTS_KEPT:]:
             self._disk.remove(path)
@@ -293,12 +319,19 @@ class LogBackend(ResidentBackend):
             before = self._state.sequence
             if self._follower is None:
                 return 0
-            for frame in self._follower.poll():
-                self._state.apply(frame, str(self.directory))
+            try:
+                for frame in self._follower.poll():
+                    self._state.apply(frame, str(self.directory))
+            except BaseException:
+                self._follower.is_gone = True  # it has read on, and nobody knows what was applied
+                raise
             if self._follower.is_gone:
                 self._follow_anew()
                 self._spaces = self._state.spaces
-            return self._state.sequence - before
+            new = self._state.sequence - before
+        if new:
+            self.committer.published.tell()
+        return new
 
     def _follow_anew(self) -> None:
         began = time.perf_counter()
@@ -351,14 +384,19 @@ class LogBackend(ResidentBackend):
             if self._flusher is not None:
                 self._flusher.stop()
             if self._is_snapshot_due():
-                self.make_snapshot()
-            with self._snapshots, self._write_lock:  # a snapshot that is being written is finished
-                if self._log is not None:
-                    self._log.close()
+                try:
+                    self.make_snapshot()
+                except HoldfastError as error:  # the log still holds everything
+                    self._snapshot_failed(error)
         finally:
-            super().close()
-            if self._lock is not None:
-                self._lock.release()
+            try:
+                with self._snapshots, self._write_lock:  # a snapshot that is being written is finished
+                    if self._log is not None:
+                        self._log.close()
+            finally:
+                super().close()
+                if self._lock is not None:
+                    self._lock.release()
 
     def _require_open(self) -> None:
         if self._closed:
