@@ -14,6 +14,7 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
+from holdfast.async_work import call_in
 from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
 
 TWINS = [
@@ -292,3 +293,23 @@ def test_looking_after_a_store(url):
             assert (await opened.compact(keep_changes=0)).trimmed == 0 and await opened.spaces() == []
 
     asyncio.run(main())
+
+
+def test_a_loop_that_ends_while_it_is_called_is_not_called():
+    class Ending(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, function, *args, **options):
+            self.close()
+            return super().call_soon_threadsafe(function, *args, **options)
+
+    call_in(Ending(), print)
+
+    class Broken(Ending):
+        def close(self):
+            raise RuntimeError("not because it has ended")
+
+    broken = Broken()
+    try:
+        with pytest.raises(RuntimeError, match="not because"):
+            call_in(broken, print)
+    finally:
+        asyncio.SelectorEventLoop.close(broken)

@@ -114,8 +114,11 @@ class Worker:
 
 def call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
     """Call a function on an event loop; nobody waits any more if that has ended."""
-    if not loop.is_closed():
+    try:
         loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        if not loop.is_closed():  # asked afterwards, since it may end at any time
+            raise
 
 
 def _resolve(future: asyncio.Future[CommitTicket], ticket: CommitTicket) -> None:

@@ -10,6 +10,7 @@ user code runs under the lock (guards and folds are ours, short and pure). Knows
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from holdfast.model import DURABILITIES, Batch, Durability, Receipt, Written
 from holdfast.primitive import Payload
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import Stage
+
+_logger = logging.getLogger("holdfast")
 
 
 class CommitTicket:
@@ -160,7 +163,7 @@ class Committer:
             raise _unfolded(error) from error
         finally:
             if self._leader is payload:
-                self._lead(_DONE)
+                self._lead_on(_DONE)
         return self.commit(Batch(space, [payload], durability)).outcomes[0]
 
     def submit(self, batch: Batch, on_done: Callable[[CommitTicket], None]) -> bool:
@@ -179,8 +182,12 @@ class Committer:
 
     def lead(self) -> None:
         """Lead until nothing waits; for those told to by ``submit``."""
+        self._lead_on(None)
+
+    def _lead_on(self, own: CommitTicket | None) -> None:
+        """Lead without a ticket that waits; an interrupt gives the lead away."""
         try:
-            self._lead(None)
+            self._lead(own)
         except BaseException:
             with self._mutex:
                 if not self._pass_on():
@@ -271,13 +278,15 @@ class Committer:
         self._finish(accepted, refused)
 
     def _finish(self, accepted: list[CommitTicket], refused: list[tuple[CommitTicket, Exception]]) -> None:
-        for ticket in accepted:
-            ticket.finish()
-        for ticket, error in refused:
-            if not isinstance(error, HoldfastError):
+        told: list[tuple[CommitTicket, Exception | None]] = [(ticket, None) for ticket in accepted]
+        for ticket, error in [*told, *refused]:
+            if error is not None and not isinstance(error, HoldfastError):
                 cause, error = error, _unfolded(error)
                 error.__cause__ = cause
-            ticket.finish(error)
+            try:
+                ticket.finish(error)
+            except Exception:  # of who was to be told; it has committed all the same, and so have the others
+                _logger.exception("who waits for a commit could not be told of it")
         self.published.tell()
 
 

@@ -100,12 +100,16 @@ class Watcher:
     def __init__(self, scope: DirectScope, after: object, timeout: object, kinds: object) -> None:
         self._scope = scope
         self.space = scope.space
-        self._view = scope.backend.view(scope.space)
         self._kinds = None if kinds is None else {_kind_name(scope.registry, one) for one in check_many(kinds, "kinds")}
         self._timeout = None if timeout is None else check_seconds(timeout, "timeout")
         self._give_up_at: float | None = None
         self.published = scope.backend.committer.published
         self.position = self._view.head().sequence if after is None else check_revision(after, "after")
+
+    @property
+    def _view(self) -> View:
+        """What is newest now: a follower may have been given other tables since."""
+        return self._scope.backend.view(self.space)
 
     def fetch(self) -> list[ChangeRecord]:
         """Return the next changes that were asked for, and move behind them; empty if there are none by now.
@@ -114,9 +118,10 @@ class Watcher:
         """
         if self.published.ended:
             raise ClosedError("this store is closed; open it again")
-        goal = self._view.head().sequence
+        view = self._view
+        goal = view.head().sequence
         while self.position < goal:
-            page, self.position = page_behind(self._view, self.position, goal)
+            page, self.position = page_behind(view, self.position, goal)
             found = shown(self._scope.registry, page)
             if self._kinds is not None:
                 found = [change for change in found if change.kind in self._kinds]

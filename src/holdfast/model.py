@@ -89,6 +89,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class JournalRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One entry of a run: the commit that it was part of, and the records that it was folded upon.
 
+    ``ordinal``: its place among all entries of the commit, from 0, also of those that wrote nothing and have no row.
     ``bases`` holds (key, encoded header or record, or None where there was none) for each touched key that the same
     run was not the last to write.
     """

@@ -104,9 +104,9 @@ class Stage:
             if written:
                 size += self._accept(kind, written, touched)
                 if batch.run is not None and entry_type.journaled:
-                    journal.append(
-                        (batch.run, self._journal_row(batch.run, step, touched, sequence, len(journal), now))
-                    )
+                    bases = self._bases(batch.run, kind, touched, written, sequence)
+                    row = JournalRow(sequence, len(outcomes), now, self._registry.to_entry(step), bases)
+                    journal.append((batch.run, row))
                 if mine is None:
                     local[kind] = dict(written)
                 else:
@@ -162,11 +162,24 @@ class Stage:
                     written[key] = msgspec.structs.replace(record, blobs=previous.blobs)
         return size
 
-    def _journal_row(
-        self, run: bytes, payload: Any, touched: Touched, sequence: int, ordinal: int, now: int
-    ) -> JournalRow:
-        bases = bases_of(touched, lambda revision: self._written_by(run, revision, sequence))
-        return JournalRow(sequence, ordinal, now, self._registry.to_entry(payload), bases)
+    def _bases(
+        self, run: bytes, kind: int, touched: Touched, written: Written, sequence: int
+    ) -> tuple[tuple[bytes, bytes | None], ...]:
+        """What the journal keeps of the records that were touched, with the blobs that what was written has kept."""
+        foreign = {
+            key: record
+            for key, record in touched.items()
+            if record is None or not self._written_by(run, record.revision, sequence)
+        }
+        keeping = [
+            key
+            for key, record in foreign.items()
+            if record is not None and (after := written.get(key)) is not None and after.blobs is None
+        ]
+        for key, whole in zip(keeping, self._view.read(kind, keeping, "blobs") if keeping else (), strict=True):
+            if whole is not None and whole.blobs:
+                foreign[key] = msgspec.structs.replace(as_base(foreign[key]), blobs=whole.blobs)
+        return bases_of(foreign, lambda revision: False)
 
     def _written_by(self, run: bytes, revision: int, sequence: int) -> bool:
         if revision == sequence or (run, revision) in self.staged.runs:

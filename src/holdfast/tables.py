@@ -342,6 +342,16 @@ class SpaceTables:
                 self._feed.remove((deleted_at, kind, key))
             self._feed.add((sequence, kind, key))
 
+    def untell(self, place: tuple[int, bytes], deleted_at: int | None) -> None:
+        """Tell of a deletion as before the commit that made what it has now deleted: at a revision, or not at all."""
+        told = self.tombstones.pop(place)
+        if self._feed is not None:
+            self._feed.remove((told, *place))
+        if deleted_at is not None:
+            self.tombstones[place] = deleted_at
+            if self._feed is not None:
+                self._feed.add((deleted_at, *place))
+
     def feed(self) -> list[tuple[int, int, bytes]]:
         """Return (revision, kind, key) of the newest change of each key, in order; made when it is first asked for."""
         if self._feed is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -22,9 +23,14 @@ def written(tmp_path, monkeypatch):
     url = str(tmp_path / "store.db")
     with os.fdopen(read) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        threading.Timer(0.2, lambda: os.close(write)).start()
+        threading.Thread(target=lambda: (_wait_for(acks, 5), os.close(write))).start()
         crash.write_until_told(url, acks, "buffered")
     return url, acks
+
+
+def _wait_for(acks, lines):
+    while not acks.exists() or acks.read_bytes().count(b"\n") < lines:
+        time.sleep(0.01)
 
 
 def faults(url, acks):
@@ -44,11 +50,16 @@ def test_all_is_well(written):
         (lambda store: store.kv.delete("w/000001/3"), "by half"),
         (lambda store: store.kv.put("w/999999/0", 1), "by half"),
         (lambda store: store.events.append("all", ["w", 1]), "a gap or a double"),
-        (lambda store: store.memories.delete(store.memories.get_by_session("w")[0].id), "memories"),
+        (lambda store: store.memories.delete(store.memories.get_by_session("w")[0].id), "memory"),
+        (lambda store: store.json.delete("w/000001", "/again"), "json"),
+        (lambda store: store.states.set("w", 0), "state"),
+        (lambda store: store.traces.record("step", tags=["w"], attributes={"number": 0}), "trace"),
+        (lambda store: store.vectors.delete("numbers", "w/000001"), "vector"),
+        (lambda store: store.counters.increment("w"), "counter"),
     ],
 )
 def test_a_half_transaction_is_found(written, damage, says):
-    with open_store(written[0]) as store:
+    with open_store(written[0], registry=toy_registry()) as store:
         damage(store)
     assert any(says in fault for fault in faults(*written))
 

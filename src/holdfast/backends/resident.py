@@ -7,7 +7,7 @@ For tests and scratch work. The same order, isolation, limits and errors as the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,6 +114,7 @@ class ResidentBackend:
                 size += checked_size(key, record)
             if size > BATCH_BYTES_MAX:
                 raise InvalidInputError("batch", f"{size} bytes in one commit; at most {BATCH_BYTES_MAX} are allowed")
+            self._prepare([kind], now, durability)
             before = self._log_position()
             try:
                 self._log_one(space, kind, payload, sequence, now, durability)
@@ -132,16 +133,23 @@ class ResidentBackend:
         """The sequence of the last transaction that is kept."""
         return 0
 
+    def _prepare(self, kinds: Iterable[int], time: int, durability: Durability) -> None:
+        """What must be there before a commit of these kinds, and is no part of it; may raise."""
+
     def _log_one(
         self, space: str, kind: int, payload: Payload, sequence: int, time: int, durability: Durability
     ) -> None:
-        """Put a commit of one payload on the medium, or raise with nothing of it left."""
+        """Put a commit of one payload on the medium; if it raises, ``_log_position`` tells whether it is there."""
+
+    def _apply(self, staged: StagedSpace) -> None:
+        """Make what is durable visible; to do it again changes nothing."""
+        self._tables(staged.space).apply(staged)
 
     def _after_commit(self) -> None:
         """What is due after a commit."""
 
     def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
-        """Put commits on the medium, or raise with nothing of them left."""
+        """Put commits on the medium, all or none; if it raises, ``_log_position`` tells whether they are there."""
 
     def _require_open(self) -> None:
         if self._closed:
@@ -174,15 +182,25 @@ class ResidentStep:
         """See ``backend.Step``."""
         for one in staged:
             self._backend._tables(one.space).check(one)
-        self._backend._make_durable(staged, self._durability)
-        self._durable = staged
+        kind_of = self._backend._registry.kind_of  # of every entry, also of one that wrote nothing
+        entries = (payload for space in staged for one in space.transactions for payload in one.payloads)
+        kinds = {kind_of(payload)[0]: None for payload in entries}
+        self._backend._prepare(kinds, staged[0].transactions[0].time, self._durability)
+        before = self._backend._log_position()
+        try:
+            self._backend._make_durable(staged, self._durability)
+            self._durable = staged
+        except BaseException:
+            if self._backend._log_position() != before:  # an interrupt does not change that it is
+                self._durable = staged
+            raise
         self.abandon()
 
     def abandon(self) -> bool:
         """See ``backend.Step``. Applies what is durable once more if an interrupt struck while it was being applied."""
         if not self._ended:
             for one in self._durable or ():
-                self._backend._tables(one.space).apply(one)
+                self._backend._apply(one)
             self._ended = True
             self._backend._write_lock.release()
         return self._durable is not None

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ from holdfast.store import open as open_store
 from holdfast.testing.toys import toy_registry
 
 RECORDS = 5
-"""How many kv keys a transaction of a writer writes, beside an event and a memory."""
+"""How many kv keys a transaction of a writer writes, beside one or two records of every other kind."""
 STARTING_SECONDS = 30.0
 _WRITER = (
     "import sys, pathlib; from holdfast.testing.crash import write_until_told; "
@@ -119,15 +120,62 @@ def write_until_told(url: str, acknowledgements: Path, durability: str) -> None:
         open_store(url, registry=toy_registry(), durability=durability) as store,  # type: ignore[arg-type]
         acknowledgements.open("ab", buffering=0) as acknowledged,
     ):
+        prepare(store)
         number = 0
         while not select.select([sys.stdin], [], [], 0)[0]:
             with store.transaction() as tx:
-                for part in range(RECORDS):
-                    tx.kv.put(f"{name}/{number:06d}/{part}", number)
-                tx.events.append("all", [name, number])
-                tx.memories.store(f"{name} {number}", session_id=name)
+                write_all_kinds(tx, name, number)
             acknowledged.write(b"%d\n" % number)
             number += 1
+
+
+def prepare(store: Store) -> None:
+    """Make what ``write_all_kinds`` writes into."""
+    store.vectors.create_collection("numbers", dimension=2, exist_ok=True)
+
+
+def write_all_kinds(tx: Any, name: str, number: int) -> None:
+    """Write transaction ``number`` of a writer: records of every kind, those of a primitive of a user too."""
+    key = f"{name}/{number:06d}"
+    for part in range(RECORDS):
+        tx.kv.put(f"{key}/{part}", number)
+    tx.events.append("all", [name, number])
+    tx.memories.store(f"{name} {number}", session_id=name, embeddings={"dense": [1.0, number]})
+    tx.json.put(key, {"number": number})
+    tx.json.set(key, "/again", number)
+    tx.states.set(name, number)
+    tx.traces.record("step", tags=[name], attributes={"number": number})
+    tx.vectors.put("numbers", key, [1.0, number], metadata={"number": number})
+    tx.counters.increment(name)
+
+
+def half_transactions(store: Store, name: str, count: int) -> Iterator[str]:
+    """What is wrong with the records of a writer of which ``count`` transactions are there."""
+    numbers = range(count)
+    keys = [f"{name}/{number:06d}" for number in numbers]
+    spans = store.traces.list(tags=[name], limit=None)
+    vectors = store.vectors.get_batch("numbers", [*keys, f"{name}/{count:06d}"]) if keys else []
+    found: dict[str, tuple[object, object]] = {
+        "kv": (
+            [(one.key, one.value) for one in store.kv.scan(f"{name}/", limit=10**9)],
+            [(f"{key}/{part}", number) for key, number in zip(keys, numbers, strict=True) for part in range(RECORDS)],
+        ),
+        "json": (
+            [(one.key, one.value) for one in store.json.scan(f"{name}/", limit=10**9)],
+            [(key, {"number": number, "again": number}) for key, number in zip(keys, numbers, strict=True)],
+        ),
+        "state": (store.states.read(name), count - 1 if count else None),
+        "trace": (sorted(span.attributes["number"] for span in spans), list(numbers)),
+        "vector": (
+            [None if one is None else (one.vector, one.metadata["number"]) for one in vectors],
+            [*(([1.0, float(number)], number) for number in numbers), None] if keys else [],
+        ),
+        "memory": (store.memories.count(session_id=name), count),
+        "counter": (store.counters.value(name), count),
+    }
+    for kind, (there, expected) in found.items():
+        if there != expected:
+            yield f"{name}: a transaction is there by half, {kind}: {there!r:.200} where {expected!r:.200} belongs"
 
 
 def _all_names(folder: Path) -> list[str]:
@@ -156,11 +204,5 @@ def _compare(store: Store, acknowledged: dict[str, int], current: set[str]) -> I
             yield f"{name}: the events are {found}, with a gap or a double"
         if not count <= len(found) <= count + 1:
             yield f"{name}: {count} transactions were acknowledged, {len(found)} are there"
-        memories = store.memories.count(session_id=name)
-        if memories != len(found):
-            yield f"{name}: {len(found)} events, but {memories} memories"
         if name in current:
-            expected = [f"{name}/{number:06d}/{part}" for number in range(len(found)) for part in range(RECORDS)]
-            keys = list(store.kv.keys(f"{name}/", limit=10**9))
-            if keys != expected:
-                yield f"{name}: {len(keys)} kv records where {len(expected)} belong: a transaction is there by half"
+            yield from half_transactions(store, name, len(found))

@@ -7,9 +7,11 @@ import pytest
 
 import holdfast
 from holdfast.backends.log_engine.numbering import Definition, Numbering
+from holdfast.core import Scrub
 from holdfast.errors import CorruptionError, ReadOnlyError, UnsupportedError
 from holdfast.faces import builtin
-from holdfast.model import Entry
+from holdfast.journal import rows_of
+from holdfast.model import Entry, LostRow
 from holdfast.primitive import Put, delete_entry, put_entry
 from holdfast.registry import PrimitiveRegistry
 from holdfast.testing.toys import CounterPrimitive, NoteDelete, NotePrimitive, NotePut, RawPrimitive, toy_registry
@@ -238,3 +240,94 @@ def test_a_section_of_a_registered_kind_in_another_form_is_damage(stores):
 
 def test_builtin_knows_no_toys():
     assert "note" not in [primitive.name for primitive in builtin()]
+
+
+def test_a_space_that_was_dropped_does_not_come_back_with_the_primitive(stores):
+    with stores.open() as store:
+        store.space("dropped").notes.put("n", "secret")
+        store.space("kept").notes.put("n", "text")
+    with stores.open(registry=without("note")) as store:
+        assert store.drop_space("dropped")
+        assert [one.space for one in store._backend._state.refold.opaque] == ["kept"]
+        for n in range(2):
+            store.kv.put("k", n)
+            store._backend.make_snapshot()  # the log before them is gone
+    with stores.open() as store:
+        assert store.space("dropped").notes.get("n") is None and store.spaces() == ["default", "kept"]
+        assert store.space("kept").notes.get("n") == "text"
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_journal_that_was_dropped_does_not_come_back_with_the_primitive(stores, snapshot):
+    with stores.open() as store:
+        with store.run("r") as run:
+            run.kv.put("k", 1)
+            run.notes.put("n", "text")
+        with store.run("other") as other:
+            other.notes.put("other", "text")
+    with stores.open(registry=without("note")) as store:
+        store.retain("run", where={"name": "r"}, older_than=0, journals=True)
+        assert store._backend.view("default").journaled_runs() == [other.id.bytes]
+        if snapshot:
+            store._backend.make_snapshot()
+    with stores.open() as store:
+        assert store._backend.view("default").journaled_runs() == [other.id.bytes]
+        assert store.notes.get("n") == "text" and store.replay(other.id).notes.get("other") == "text"
+
+
+def test_a_row_that_waits_and_is_scrubbed_is_not_folded_any_more(stores):
+    with stores.open() as store, store.run("r") as run:
+        run.notes.put("n", "secret")
+        run.notes.put("other", "text")
+    with stores.open(registry=without("note")) as store:
+        revision = next(rows_of(store._backend.view("default"), run.id.bytes)).revision
+        scrub = Scrub(run.id.bytes, (LostRow(revision, 0),))
+        store._backend.committer.commit(holdfast.model.Batch("default", [scrub], "strict"))
+        store._backend.make_snapshot()
+    with stores.open() as store:
+        assert store.notes.get("n") is None and store.notes.get("other") == "text"
+        replayed = store.replay(run.id)
+        assert replayed.notes.get("n") is None and "was forgotten" in replayed.unknown[0]
+
+
+def test_an_entry_that_wrote_nothing_is_defined_like_any_other(stores):
+    with stores.open() as store, store.transaction() as tx:
+        assert not tx.notes.delete("missing")
+        tx.kv.put("k", 1)
+    with stores.open() as store:
+        assert store.status()["waiting_entries"] == 0
+        store.notes.put("n", "text")
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_an_entry_that_waits_and_wrote_nothing_is_no_row_in_the_end(stores, snapshot):
+    with stores.open() as store:
+        with store.run("r") as run, run.transaction() as tx:
+            assert not tx.notes.delete("missing")
+            tx.kv.put("k", 1)
+        with store.run("empty") as empty, empty.transaction() as tx:
+            tx.notes.put("n", "text")
+            assert tx.notes.delete("n") and not tx.notes.delete("n")
+        expected = everything(store)
+    with stores.open(registry=without("note")) as store:
+        assert len(store.replay(run.id).unknown) == 1
+        if snapshot:
+            store._backend.make_snapshot()
+    with stores.open() as store:
+        assert everything(store) == expected
+        assert store.replay(run.id).kv.get("k") == 1 and not store.replay(run.id).unknown
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_what_is_forgotten_where_others_wait_is_forgotten_for_all(stores, snapshot):
+    """The rows of a journal have the same places whoever reads them, so that a scrub meets the right ones."""
+    with stores.open() as store, store.run("r") as run, run.transaction() as tx:
+        assert not tx.notes.delete("missing")
+        tx.kv.put("k", "secret")
+    with stores.open(registry=without("note")) as store:
+        assert "unknown" in store.forget("kv", ["k"]).left[0]
+        if snapshot:
+            store._backend.make_snapshot()
+    with stores.open() as store:
+        rows = list(rows_of(store._backend.view("default"), run.id.bytes))
+        assert len(rows) == 1 and b"secret" not in rows[0].entry.payload

@@ -83,6 +83,32 @@ def test_old_snapshots_and_the_log_before_them_go(stores):
         assert store.kv.get("k") == 3
 
 
+def test_an_unsound_snapshot_does_not_count_among_those_that_are_kept(stores):
+    """Else a second that is damaged would be one too many."""
+    with stores.open() as store:
+        store.kv.put("k", 1)
+        sound = store._backend.make_snapshot()
+        store.kv.put("k", 2)
+        unsound = store._backend.make_snapshot()
+        store.kv.put("k", 3)
+    unsound.write_bytes(unsound.read_bytes()[:-1])
+    with stores.open() as store:
+        newest = store._backend.make_snapshot()
+        assert [path for _, path in find_snapshots(stores.directory, Disk())] == [newest, sound]
+        store.kv.put("k", 4)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with stores.open() as store:
+        assert store.kv.get("k") == 4
+        store.kv.delete("k")
+    with stores.open() as store:  # one that is damaged is written anew under its name
+        newest = store._backend.make_snapshot()
+        newest.write_bytes(newest.read_bytes()[:-1])
+    with stores.open() as store:
+        assert store._backend.make_snapshot() == newest
+    with stores.open() as store:
+        assert store.status()["recovery"]["snapshot"] == str(newest)
+
+
 def test_a_snapshot_is_made_when_the_log_has_grown(stores):
     with stores.open(snapshot_bytes=200_000) as store:
         for n in range(12):

@@ -18,7 +18,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -28,17 +28,17 @@ import msgspec
 from holdfast.backend import Capabilities, Compaction, StagedSpace
 from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
-from holdfast.backends.log_engine.numbering import Definition
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
 from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
-from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
+from holdfast.errors import ClosedError, HoldfastError, InitError, ReadError, ReadOnlyError, StorageError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
+from holdfast.log.segments import segment_folder
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
 from holdfast.log.wal import WriteAheadLog
 from holdfast.model import Durability
@@ -163,11 +163,8 @@ class LogBackend(ResidentBackend):
     def _make_durable(self, staged: Sequence[StagedSpace], durability: Durability) -> None:
         log = self._log
         assert log is not None  # a step was begun
-        kinds = {kind: None for space in staged for kind in space.writes}
-        self._define(log, self._transcript.missing(kinds), staged[0].transactions[0].time)
         log.append_joined(self._transcript.commits(staged), sync=durability == "strict")
-        if durability == "buffered":
-            self._flush_soon()
+        self._flush_soon(durability)
 
     def _require_writable(self) -> None:
         if self._log is None:
@@ -181,27 +178,33 @@ class LogBackend(ResidentBackend):
     ) -> None:
         log, transcript = self._log, self._transcript
         assert log is not None  # it is writable
-        if kind >= USER_PRIMITIVE_ID_FIRST:
-            self._define(log, transcript.missing([kind]), time)
         log.append_joined([transcript.one(space, payload, sequence, time)], sync=durability == "strict")
-        if durability == "buffered":
-            self._flush_soon()
+        self._flush_soon(durability)
+
+    def _apply(self, staged: StagedSpace) -> None:
+        super()._apply(staged)
+        for erasure in staged.erasures:
+            self._state.refold.erased(staged.space, erasure)
 
     def _after_commit(self) -> None:
         log = self._log
         if log is not None and log.end - self._snapshot_end > self._snapshot_bytes:
             self.snapshot_if_due()
 
-    def _define(self, log: WriteAheadLog, missing: list[Definition], time: int) -> None:
+    def _prepare(self, kinds: Iterable[int], time: int, durability: Durability) -> None:
+        """Define what the log does not know of the kinds, and begin to flush, before there is something to flush."""
+        missing = self._transcript.missing(kinds) if max(kinds, default=0) >= USER_PRIMITIVE_ID_FIRST else ()
         if missing:
-            log.append_joined([self._transcript.definitions(time, missing)], sync=True)
+            assert self._log is not None  # it is writable
+            self._log.append_joined([self._transcript.definitions(time, missing)], sync=True)
             for definition in missing:
                 self._state.numbering.define(definition)
-
-    def _flush_soon(self) -> None:
-        if self._flusher is None:
+        if durability == "buffered" and self._flusher is None:
             self._flusher = Flusher(self.flush)
-        self._flusher.wake()
+
+    def _flush_soon(self, durability: Durability) -> None:
+        if durability == "buffered" and self._flusher is not None:
+            self._flusher.wake()
 
     def flush(self) -> None:
         """See ``backend.Backend``."""
@@ -215,8 +218,14 @@ class LogBackend(ResidentBackend):
         """Begin a snapshot in the background if the log has grown by enough since the last; return whether it did."""
         if not self._is_snapshot_due() or not self._snapshots.acquire(blocking=False):
             return False
-        self._snapshot_thread = threading.Thread(target=self._snapshot_behind, name="holdfast-snapshot", daemon=True)
-        self._snapshot_thread.start()
+        thread = threading.Thread(target=self._snapshot_behind, name="holdfast-snapshot", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread for it: the commit that called for it stands
+            self._snapshots.release()
+            self._snapshot_failed(StorageError(f"no thread could be started: {error}"))
+            return False
+        self._snapshot_thread = thread
         return True
 
     def _is_snapshot_due(self) -> bool:
@@ -230,10 +239,13 @@ class LogBackend(ResidentBackend):
             self._write_snapshot()
             self._snapshot_error = None
         except HoldfastError as error:  # the log still holds everything; the next one may succeed
-            self._snapshot_error = error
-            _logger.warning("%s: a snapshot could not be written: %s", self.directory, error)
+            self._snapshot_failed(error)
         finally:
             self._snapshots.release()
+
+    def _snapshot_failed(self, error: HoldfastError) -> None:
+        self._snapshot_error = error
+        _logger.warning("%s: a snapshot could not be written: %s", self.directory, error)
 
     def make_snapshot(self) -> Path | None:
         """Write a snapshot now, while commits go on; return its file, or None if nothing has changed since the last."""
@@ -259,20 +271,32 @@ class LogBackend(ResidentBackend):
             for _, other in find_snapshots(self.directory, self._disk):
                 if other != path:
                     self._disk.remove(other)
+            self._disk.sync_directory(path.parent)
             log.remove_before(self._snapshot_sequence + 1)
             if self._text is not None or self._disk.exists(self.directory / TEXT_FILE):
                 index = self.text_index()
                 if index is not None:
                     index.compact()
-            for torn in sorted((self.directory / "wal").glob("*.torn")):
+            folder = segment_folder(self.directory)
+            for torn in sorted(folder.glob("*.torn")):
                 self._disk.remove(torn)
+            self._disk.sync_directory(folder)
         return Compaction(before, self._bytes(), trimmed)
 
     def _bytes(self) -> int:
         """What the files hold, without the space that is reserved for the log ahead of what is written."""
         written = {one.path: one.size for one in self._log.segments} if self._log is not None else {}
         files = [path for path in self.directory.rglob("*") if path.is_file()]
-        return sum(written.get(path) or self._disk.size(path) for path in files)
+        return sum(written.get(path) or self._size(path) for path in files)
+
+    def _size(self, path: Path) -> int:
+        """The length of a file; 0 if it has been removed, or given its name, since it was listed."""
+        try:
+            return self._disk.size(path)
+        except ReadError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return 0
+            raise
 
     def _write_snapshot(self, *, always: bool = False) -> Path | None:
         log, state = self._log, self._state
@@ -286,11 +310,15 @@ class LogBackend(ResidentBackend):
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
         path, size = save_image(image, self.directory, self._disk, covered, log.store_id, self._log_position)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
-        self._remove_old(log)
+        self._remove_old(log, path)
         return path
 
-    def _remove_old(self, log: WriteAheadLog) -> None:
-        """Keep the newest snapshots, and the log since the oldest of them, so that either is enough."""
+    def _remove_old(self, log: WriteAheadLog, written: Path) -> None:
+        """Keep the newest sound snapshots, and the log since the oldest of them, so that either is enough."""
+        unsound, self._state.passed_over = self._state.passed_over, []
+        for path in unsound:
+            if path != written and self._disk.exists(path):
+                self._disk.remove(path)
         found = find_snapshots(self.directory, self._disk)
         for _, path in found[SNAPSHOTS_KEPT:]:
             self._disk.remove(path)
@@ -306,12 +334,19 @@ class LogBackend(ResidentBackend):
             before = self._state.sequence
             if self._follower is None:
                 return 0
-            for frame in self._follower.poll():
-                self._state.apply(frame, str(self.directory))
+            try:
+                for frame in self._follower.poll():
+                    self._state.apply(frame, str(self.directory))
+            except BaseException:
+                self._follower.is_gone = True  # it has read on, and nobody knows what was applied
+                raise
             if self._follower.is_gone:
                 self._follow_anew()
                 self._spaces = self._state.spaces
-            return self._state.sequence - before
+            new = self._state.sequence - before
+        if new:
+            self.committer.published.tell()
+        return new
 
     def _follow_anew(self) -> None:
         began = time.perf_counter()
@@ -383,16 +418,21 @@ class LogBackend(ResidentBackend):
             if self._flusher is not None:
                 self._flusher.stop()
             if self._is_snapshot_due():
-                self.make_snapshot()
-            with self._snapshots, self._write_lock:  # a snapshot that is being written is finished
-                if self._log is not None:
-                    self._log.close()
+                try:
+                    self.make_snapshot()
+                except HoldfastError as error:  # the log still holds everything
+                    self._snapshot_failed(error)
         finally:
-            if self._text is not None:
-                self._text.close()
-            super().close()
-            if self._lock is not None:
-                self._lock.release()
+            try:
+                with self._snapshots, self._write_lock:  # a snapshot that is being written is finished
+                    if self._log is not None:
+                        self._log.close()
+            finally:
+                if self._text is not None:
+                    self._text.close()
+                super().close()
+                if self._lock is not None:
+                    self._lock.release()
 
     def _require_open(self) -> None:
         if self._closed:

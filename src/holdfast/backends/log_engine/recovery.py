@@ -62,6 +62,8 @@ class State:
         self.refold = Refold(registry, self.numbering, codec, self.tables)
         self.foreign: dict[int, list[bytes]] = {}
         self.sequence = 0
+        self.passed_over: list[Path] = []
+        """The snapshots that are not sound."""
         self.report = RecoveryReport()
         self._registry = registry
 
@@ -101,6 +103,7 @@ class State:
 def load_newest(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec: Any) -> tuple[State, bytes | None]:
     """The state of the newest sound snapshot, or an empty one; and the id of the store, if a snapshot tells it."""
     unsound: list[str] = []
+    passed_over: list[Path] = []
     for _, path in find_snapshots(directory, disk):
         state = State(registry, codec)
         try:
@@ -109,11 +112,12 @@ def load_newest(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec:
                 state.load(reader)
         except CorruptionError as error:
             unsound.append(str(error))
+            passed_over.append(path)
         else:
-            state.report.unsound = unsound
+            state.report.unsound, state.passed_over = unsound, passed_over
             return state, reader.header.store_id
     state = State(registry, codec)
-    state.report.unsound = unsound
+    state.report.unsound, state.passed_over = unsound, passed_over
     return state, None
 
 

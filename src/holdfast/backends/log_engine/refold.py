@@ -18,7 +18,7 @@ import msgspec
 from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.backends.log_engine.transcript import Commit
 from holdfast.errors import CorruptionError, HoldfastError
-from holdfast.model import Entry, Head, JournalRow, Touched
+from holdfast.model import Entry, Erasure, Head, JournalRow, Touched, Written
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import bases_of
@@ -51,6 +51,9 @@ class Refold:
         """Kinds that take no writes, with the reason."""
         self.entries = 0
         self._plain: dict[int, tuple[int, Any, Any, int]] = {}
+        self._made: dict[tuple[int, bytes], int | None] = {}
+        """What the commit at hand has created: (kind, key) -> the revision at which it had been deleted before."""
+        self._commit = ("", 0)
         self._registry = registry
         self._codec = codec
         self._tables_of = tables_of
@@ -66,15 +69,14 @@ class Refold:
             return
         tables = self._tables_of(commit.space)
         with tables.lock:
-            ordinal = 0
-            for entry in entries:
+            for ordinal, entry in enumerate(entries):
                 if commit.run is None and self._fold_plain(tables, commit, entry, time):
                     time += 1
                     continue
                 one = OpaqueEntry(
                     commit.space, commit.sequence, ordinal, time, commit.run, entry.type, entry.version, entry.payload
                 )
-                ordinal += self._fold(tables, one)
+                self._fold(tables, one)
                 time += 1
             self.entries += len(entries)
             tables.head = Head(commit.sequence, time - 1, tables.head.floor)
@@ -84,7 +86,22 @@ class Refold:
         for one in waiting:
             tables = self._tables_of(one.space)
             with tables.lock:
-                self._fold(tables, one)
+                has_row = self._fold(tables, one)
+                if one.run is not None and not has_row:
+                    _no_row(tables, one.run, (one.sequence, one.ordinal))
+
+    def erased(self, space: str, erasure: Erasure) -> None:
+        """Let go of what waits in a space, as far as a commit has erased it; to do it again changes nothing."""
+        rows = None if erasure.rows is None else {(revision, ordinal) for revision, ordinal, _ in erasure.rows}
+        kept = []
+        for one in self.opaque:
+            if one.space == space and erasure.run in (None, one.run):
+                if erasure.run is None or (rows is not None and (one.sequence, one.ordinal) in rows):
+                    continue
+                if rows is None:  # it is to be folded, but there is no journal to tell of it
+                    one = msgspec.structs.replace(one, run=None)
+            kept.append(one)
+        self.opaque[:] = kept
 
     def _fold_plain(self, tables: SpaceTables, commit: Commit, entry: Entry, time: int) -> bool:
         """Fold one entry of no run, if it is of the plain kind that most are; return whether it is."""
@@ -100,9 +117,7 @@ class Refold:
         except _FAULTS as error:
             raise _unfoldable(commit.space, entry.type, commit.sequence, error) from error
         if written:
-            table = tables.table(kind)
-            for key, record in written.items():
-                tables.put(kind, table, key, record, commit.sequence)
+            self._write(tables, kind, written, commit.space, commit.sequence)
         return True
 
     def _plain_type(self, entry: Entry) -> tuple[int, Any, Any, int]:
@@ -126,7 +141,9 @@ class Refold:
             if kind in self.frozen:
                 return self._keep(tables, one, kind, entry)
             if entry_type.erases is not None:
-                tables.erase(entry_type.erases(payload), one.sequence)
+                erasure = entry_type.erases(payload)
+                tables.erase(erasure, one.sequence)
+                self.erased(one.space, erasure)
                 return False
             touched, written = tables.fold(kind, entry_type, payload, Moment(one.sequence, one.time, self._codec))
         except _FAULTS as error:
@@ -136,10 +153,21 @@ class Refold:
         if one.run is not None and entry_type.journaled:
             bases = self._bases(tables, one, touched)
             _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, bases))
-        table = tables.table(kind)
-        for key, record in written.items():
-            tables.put(kind, table, key, record, one.sequence)
+        self._write(tables, kind, written, one.space, one.sequence)
         return entry_type.journaled
+
+    def _write(self, tables: SpaceTables, kind: int, written: Written, space: str, sequence: int) -> None:
+        """Publish what one entry wrote; what a commit creates and removes again was never there for any feed."""
+        if self._commit != (space, sequence):
+            self._commit, self._made = (space, sequence), {}
+        table, made = tables.table(kind), self._made
+        for key, record in written.items():
+            place = kind, key
+            if record is not None and key not in table.by_key:
+                made[place] = tables.tombstones.get(place)
+            tables.put(kind, table, key, record, sequence)
+            if record is None and place in made:
+                tables.untell(place, made.pop(place))
 
     def _bases(self, tables: SpaceTables, one: OpaqueEntry, touched: Touched) -> tuple[tuple[bytes, bytes | None], ...]:
         run, view = one.run or b"", LiveView(tables)
@@ -173,3 +201,12 @@ def _journal(tables: SpaceTables, run: bytes, row: JournalRow) -> None:
         place -= 1
     found = place < len(rows) and row_place(rows[place]) == row_place(row)
     rows[place : place + found] = [row]
+
+
+def _no_row(tables: SpaceTables, run: bytes, place: tuple[int, int]) -> None:
+    """Take away the row that stood for an entry which, as is known now, has none."""
+    rows = [row for row in tables.journals.get(run, ()) if row_place(row) != place]
+    if rows:
+        tables.journals[run] = rows
+    else:
+        tables.journals.pop(run, None)
