@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import click
 
 from holdfast.cli.root import Failure, Session, command
 
 
 @command("init")
-def init_command(session: Session) -> None:
-    """Make a store, or see that the one that is there can be opened.
+@click.argument("url", required=False)
+def init_command(session: Session, url: str | None) -> None:
+    """Make a store, or see that the one that is there can be opened: PATH (an SQLite file, for many processes at once)
+    or log:DIR (one writing process, and speed).
 
     \b
-    Example: holdfast init --store agent.db
+    Example: holdfast init agent.db
+             holdfast init log:agent
     """
+    if url is not None and session.url is not None and url != session.url:
+        raise click.UsageError("two stores are named; leave --store out")
+    session.url = url or session.url
     with session.open(create=True) as store:
         session.output.value({"url": store.url, "durability": store.durability}, f"{store.url} is ready")
+    if url is not None and url != os.environ.get("HOLDFAST_STORE"):
+        session.output.note(f"give --store {url} to the other commands, or: export HOLDFAST_STORE={url}")
 
 
 @command("status")
