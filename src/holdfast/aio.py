@@ -26,7 +26,7 @@ from holdfast.aio_faces import (
     AsyncTraces,
     AsyncVectors,
 )
-from holdfast.async_work import DeferringScope, Worker, call_in
+from holdfast.async_work import Deferred, DeferringScope, Worker, call_in
 from holdfast.backend import Compaction
 from holdfast.errors import ClosedError
 from holdfast.faces import Faces
@@ -100,7 +100,9 @@ class _AsyncCommits(AsyncFaces):
         except BaseException:
             begun._scope.discard()
             raise
-        await self._worker.hop(begun._scope.commit)
+        batch = begun._scope.ended()
+        if batch is not None:
+            await self._worker.submit(Deferred, batch, begun._scope.committed)
 
     async def transact(
         self,
@@ -114,7 +116,16 @@ class _AsyncCommits(AsyncFaces):
 
         With a ``key`` it takes place once; see ``Space.transact``.
         """
-        return await self._worker.hop(self._inner.transact, function, durability=durability, key=key, key_ttl=key_ttl)
+        last: list[Transaction] = []
+
+        def called(tx: Transaction) -> T:
+            last[:] = [tx]
+            return function(tx)
+
+        return await self._worker.commit(
+            partial(self._inner.transact, called, durability=durability, key=key, key_ttl=key_ttl),
+            lambda: last[0].receipt if last else None,
+        )
 
 
 class AsyncRun(_AsyncCommits):

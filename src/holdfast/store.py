@@ -30,10 +30,11 @@ from holdfast.model import DURABILITIES, Batch, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.retention import Retention, retain, sweep
+from holdfast.retry import run_with_retry
 from holdfast.scope import DirectScope, Scope, ViewScope, check_limit
 from holdfast.search.text import TextSearch
 from holdfast.search.vector import INDEX_FROM, VectorSearch
-from holdfast.transaction import TransactionScope, run_with_retry
+from holdfast.transaction import TransactionScope
 
 T = TypeVar("T")
 

@@ -30,6 +30,7 @@ from holdfast.inputs import check_expiry, check_key, check_many, check_metadata,
 from holdfast.keys import decode_key, str_prefix_range
 from holdfast.model import Guard, Record, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, delete_entry, expecting, own_key, write
+from holdfast.retry import run_with_retry
 from holdfast.scope import (
     DirectScope,
     Listing,
@@ -41,7 +42,6 @@ from holdfast.scope import (
     first_record,
     take,
 )
-from holdfast.transaction import run_with_retry
 
 KIND = PRIMITIVE_IDS["state"]
 KEPT = -1
