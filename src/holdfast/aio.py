@@ -33,6 +33,7 @@ from holdfast.faces import Faces
 from holdfast.feed import ChangeRecord, Watcher
 from holdfast.forgetting import Forgetting
 from holdfast.idempotency import KEY_TTL
+from holdfast.inputs import check_callable
 from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
@@ -116,6 +117,7 @@ class _AsyncCommits(AsyncFaces):
 
         With a ``key`` it takes place once; see ``Space.transact``.
         """
+        check_callable(function, "function")
         last: list[Transaction] = []
 
         def called(tx: Transaction) -> T:
