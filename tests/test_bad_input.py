@@ -15,7 +15,8 @@ CYCLE: list = []
 CYCLE.append(CYCLE)
 BAD = [
     None, True, 0, 5, -1, 10**30, 3.5, float("nan"), "", "x", "\ud800", "a\0b", "x" * 5000, b"x", [], [5], [[1]], ["x"],
-    {}, {1: 2}, {"a": object()}, {"a": float("inf")}, (), set(), object(), len, int, datetime(2020, 1, 1), range(3), CYCLE,
+    {}, {1: 2}, {"a": object()}, {"a": float("inf")}, (), set(), object(), len, int, datetime(2020, 1, 1), range(3),
+    CYCLE,
 ]  # fmt: skip
 GOOD = {
     "key": "k", "keys": ["k"], "value": 1, "values": {"a": 1}, "content": "text", "stream": "s", "data": {"a": 1},
