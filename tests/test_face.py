@@ -8,6 +8,10 @@ from array import array
 import pytest
 
 import holdfast
+from holdfast.codec import decode
+from holdfast.faces import builtin
+from holdfast.selection import Selection
+from holdfast.testing.toys import NoteBody, NotePrimitive, Notes
 
 
 @pytest.fixture(params=["memory:", "sqlite:", "log:"])
@@ -164,6 +168,41 @@ def test_looking_after_it(store, space):
     assert store.verify() == []
     assert status["spaces"]["my-project"]["records"] == {"kv": 1}
     assert (status["durability"], status["degraded"], status["url"]) == (store.durability, False, store.url)
+
+
+class FoundNotes(Notes):
+    """Notes that can be searched: the face is given the search, too."""
+
+    def __init__(self, scope, search):
+        super().__init__(scope)
+        self.search_given = search
+
+    def search(self, query):
+        kind = self._scope.registry.by_id(NotePrimitive.id)
+        everything = Selection(kind.id, created=0)
+        return self.search_given.search(self._scope, kind, query, everything, 10, lambda record: record.key)
+
+
+class FoundNotePrimitive(NotePrimitive):
+    face, searchable = FoundNotes, True
+
+    def text(self, record):
+        return decode(record.body, NoteBody).text
+
+
+def test_a_primitive_of_a_user_is_searched(url):
+    registry = builtin()
+    registry.register(FoundNotePrimitive())
+    with holdfast.open(url, registry=registry) as store:
+        store.notes.put("a", "the lexer drops comments")
+        store.notes.put("b", "the parser is slow")
+        assert [hit.highlight for hit in store.notes.search("parser")] == ["the **parser** is slow"]
+        store.notes.delete("b")
+        assert store.notes.search("parser") == []
+        with store.run("r") as run:
+            assert len(run.notes.search("lexer")) == 1
+        with store.transaction() as tx:
+            assert tx.notes.search_given is None and tx.notes.get("a")
 
 
 def test_records_are_frozen_plain_and_equal_by_value(space):
