@@ -11,6 +11,7 @@ from holdfast.cli import root as cli
 from holdfast.cli.nouns import NOUNS
 from holdfast.cli.output import Output
 from holdfast.cli.readable import brief, changes, summary
+from holdfast.cli.stores import _size_text
 
 
 @pytest.fixture(params=["sqlite", "log"])
@@ -204,6 +205,30 @@ def test_help_shows_every_command_in_a_group(call):
     assert "..." not in text.split("\nBegin:\n")[1].replace("event, vector ...", "")  # no sentence is cut
     places = [text.index(f"\n{title}:\n") for title in cli._GROUPS]
     assert places == sorted(places)
+
+
+def test_a_store_that_is_in_use_is_looked_at(terminal, call, url):
+    with holdfast.open(url) as store:
+        for n in range(3):
+            store.kv.put(f"k{n}", n)
+        store.space("other").states.init("phase", "idle")
+        lines = terminal(120 if url.startswith("log:") else 200, "status")
+        assert lines[0] == f"store       {url} ({store.status()['backend']})"
+        assert any(line.startswith("size        ") and line.endswith("B") for line in lines)
+        assert lines.index("            3 kv") == lines.index("            1 states") - 2
+        assert any(line.startswith("space       other: last commit 20") for line in lines)
+        assert json.loads(call("status", "--json"))["spaces"]["default"]["records"] == {"kv": 3}
+        if url.startswith("log:"):
+            dumped = call("log", "dump", "--from", "3", "--limit", "1").splitlines()
+            assert " default commit 3 " in dumped[-2] and dumped[-1].startswith("  kv put 'k2' ")
+            assert "open for writing by process" in call("add", "x", code=1)
+        else:
+            assert "has no log" in call("log", "dump", code=1)
+
+
+@pytest.mark.parametrize(("size", "text"), [(999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.21e9, "3.2 GB")])
+def test_a_size_is_said_as_people_say_it(size, text):
+    assert _size_text(int(size)) == text
 
 
 def test_each_attribute_of_a_space_is_a_noun():

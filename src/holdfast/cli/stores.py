@@ -44,14 +44,15 @@ def status_command(session: Session) -> None:
         return
     lines = [f"store       {status['url']} ({status['backend']})"]
     if status["bytes"] is not None:
-        lines.append(f"size        {status['bytes'] / 1e6:.1f} MB")
+        lines.append(f"size        {_size_text(status['bytes'])}")
     lines.append(f"durability  {status['durability']}: what is acknowledged survives a power cut")
     if "recovery" in status:
         lines.append(f"recovery    {_recovery_text(status['recovery'])}")
     lines += [f"note        {note}" for note in status.get("leftovers", ())]
     for name, space in status["spaces"].items():
         counts = ", ".join(f"{count} {kind}" for kind, count in space["records"].items()) or "empty"
-        lines.append(f"space       {name}: {counts}; last commit {space['last_commit_at'][:19]}Z")
+        lines.append(f"space       {name}: last commit {space['last_commit_at'][:19]}Z")
+        lines.append(f"            {counts}")
     session.output.value(status, "\n".join(lines))
 
 
@@ -86,6 +87,14 @@ def _verified(session: Session) -> tuple[list[str], list[str]]:
         from holdfast.log.files import Disk
 
         return list(faults(directory, Disk(), REGISTRY)) or [str(error)], leftovers(directory, Disk())
+
+
+def _size_text(size: int) -> str:
+    """A size as people say it; a kB is 1000 bytes."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _recovery_text(report: dict[str, Any]) -> str:
