@@ -14,8 +14,11 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.async_work import call_in
+from holdfast.aio import AsyncStore
+from holdfast.async_work import THREADS, call_in
+from holdfast.backends.log_engine import LogBackend
 from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
+from holdfast.testing.faults import FaultyDisk
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
@@ -35,9 +38,9 @@ ITERATES = {"sessions", "changes", "watch"}
 ONLY_SYNC = {(store.Space, "snapshot"), (store.Space, "runs"), (store.Run, "runs")}
 
 
-@pytest.fixture(params=["memory:", "sqlite"])
+@pytest.fixture(params=["memory:", "sqlite:", "log:"])
 def url(request, tmp_path):
-    return "memory:" if request.param == "memory:" else str(tmp_path / "store.db")
+    return request.param if request.param == "memory:" else f"{request.param}{tmp_path / 'store'}"
 
 
 def public(cls):
@@ -200,45 +203,247 @@ def test_many_writers_share_few_threads_and_lose_nothing(url):
     asyncio.run(main())
 
 
+class SlowDisk(FaultyDisk):
+    """A disk whose syncs take long, once ``seconds`` is set; it counts them."""
+
+    seconds = 0.0
+    syncs = 0
+
+    def before(self, operation, path, other=holdfast.WriteError):
+        if operation == "sync" and self.seconds:
+            self.syncs += 1
+            time.sleep(self.seconds)
+        return super().before(operation, path, other)
+
+
+def slow_store(tmp_path):
+    disk = SlowDisk(tmp_path)
+    backend = LogBackend(holdfast.REGISTRY, tmp_path / "store", disk=disk)
+    return disk, AsyncStore(holdfast.Store(f"log:{tmp_path / 'store'}", backend, holdfast.REGISTRY, "strict"))
+
+
+async def longest_pause(stop):
+    """How long the event loop did not come round, at worst."""
+    longest = 0.0
+    while not stop.is_set():
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.monotonic() - began)
+    return longest
+
+
 def test_the_event_loop_is_not_blocked_by_a_slow_disk(tmp_path):
     async def main():
-        async with await holdfast.open_async(tmp_path / "store.db") as opened:
+        disk, opened = slow_store(tmp_path)
+        async with opened:
             space = opened.space("p")
             await space.kv.put("a", 1)
-            opened._store._backend._write_lock.acquire()  # a disk that does not answer
-            writing = asyncio.create_task(space.kv.put("a", 2))
+            disk.seconds = 0.5
+            stop = asyncio.Event()
+            watching = asyncio.create_task(longest_pause(stop))
+
+            async def in_transaction(n):
+                async with space.transaction() as tx:
+                    await tx.kv.put(f"t{n}", await tx.kv.get("a"))
+
+            writers = [asyncio.create_task(space.kv.put(f"k{n}", n)) for n in range(100)]
+            writers += [asyncio.create_task(in_transaction(n)) for n in range(50)]
+            await asyncio.sleep(0.1)
             began = time.monotonic()
-            for _ in range(20):
-                await asyncio.sleep(0.001)
-            assert time.monotonic() - began < 5
-            assert not writing.done()
             assert await space.kv.get("a") == 1
-            opened._store._backend._write_lock.release()
-            assert (await writing).version == 2
+            assert time.monotonic() - began < 0.25, "a read waits for the disk"
+            assert not any(writer.done() for writer in writers)
+            assert threading.active_count() < 20
+            assert opened._worker._free._value == THREADS, "a commit that is awaited holds a thread"
+            await asyncio.gather(*writers)
+            stop.set()
+            assert await watching < 0.25, "the event loop waits for the disk"
+            assert disk.syncs < 20, "those that wait share one sync"
+            disk.seconds = 0.0
 
     asyncio.run(main())
 
 
-def test_a_cancelled_write_is_not_made_or_made_whole(tmp_path):
+def test_commits_are_led_while_every_thread_waits_for_one(url):
     async def main():
-        async with await holdfast.open_async(tmp_path / "store.db") as opened:
+        async with await holdfast.open_async(url) as opened:
             space = opened.space("p")
-            await space.kv.put("a", 1)
-            opened._store._backend._write_lock.acquire()
-            queued = asyncio.create_task(space.kv.put("queued", 1))
-            never = asyncio.create_task(space.kv.put("never", 1))
-            never.cancel()  # it had no chance to begin
+
+            def slowly(tx):
+                time.sleep(0.05)
+                return tx.states.set("n", 1)
+
+            waiting = [asyncio.create_task(space.transact(slowly)) for _ in range(THREADS)]
             await asyncio.sleep(0.01)
-            queued.cancel()
+            await space.kv.put("a", 1)  # queued before the threads come to their commits, and led by none of them
+            await asyncio.gather(*waiting)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.fixture
+def held(url):
+    """A store, and its write lock: while that is held, nothing is committed."""
+
+    async def opened(main):
+        async with await holdfast.open_async(url) as store:
+            lock = store._store._backend._write_lock
+            await main(store, store.space("p"), lock, inline=url == "memory:")
+
+    return lambda main: asyncio.run(asyncio.wait_for(opened(main), 20))
+
+
+def test_a_cancelled_write_is_not_made_or_tells_how_it_ended(held):
+    async def main(store, space, lock, inline):
+        await space.kv.put("a", 1)
+        if not inline:
+            lock.acquire()
+        queued = asyncio.create_task(space.kv.put("queued", 1))
+        never = asyncio.create_task(space.kv.put("never", 1))
+        never.cancel()  # it had no chance to begin
+        await asyncio.sleep(0)
+        queued.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await queued
+        with pytest.raises(asyncio.CancelledError) as before:
+            await never
+        assert holdfast.CommitHandle.of(before.value) is None
+        handle = holdfast.CommitHandle.of(caught.value)
+        assert "takes place" in caught.value.__notes__[0]
+        assert handle.done == inline
+        if not inline:
+            assert (handle.receipt, handle.error) == (None, None) and "under way" in repr(handle)
+            with pytest.raises(holdfast.DeadlineError):
+                handle.result(timeout=0.01)
+            impatient = asyncio.create_task(asyncio.wait_for(handle, 0.01))
+            with pytest.raises(TimeoutError):
+                await impatient
+            lock.release()
+        record = await handle
+        assert (record.key, record.version) == ("queued", 1)
+        assert handle.result() == record and handle.done and handle.error is None and "done" in repr(handle)
+        assert (handle.receipt.sequence, handle.receipt.durability) == (record.revision, store.durability)
+        assert await space.kv.get("queued") == 1 and await space.kv.get("never") is None
+
+    held(main)
+
+
+def test_a_cancelled_transaction_tells_how_it_ended(held):
+    async def main(store, space, lock, inline):
+        await space.kv.put("n", 1)
+
+        at_end = asyncio.Event()
+
+        async def increase():
+            async with space.transaction() as tx:
+                await tx.kv.put("n", await tx.kv.get("n") + 1)
+                if not inline:
+                    lock.acquire()
+                at_end.set()
+
+        for sequence in (2, 3):
+            at_end.clear()
+            task = asyncio.create_task(increase())
+            await at_end.wait()
+            task.cancel()
             with pytest.raises(asyncio.CancelledError) as caught:
-                await queued
-            assert "takes place" in caught.value.__notes__[0]
-            opened._store._backend._write_lock.release()
-            await space.kv.put("a", 2)
-            assert await space.kv.get("queued") == 1
-            assert await space.kv.get("never") is None
+                await task
+            handle = holdfast.CommitHandle.of(caught.value)
+            if not inline:
+                lock.release()
+            assert (await handle).sequence == sequence
+            assert handle.receipt == await handle
+        assert await space.kv.get("n") == 3
+
+    held(main)
+
+
+def test_what_stopped_a_cancelled_write_is_told(held):
+    async def main(store, space, lock, inline):
+        await space.states.init("n", 1)
+        if not inline:
+            lock.acquire()
+        task = asyncio.create_task(space.states.init("n", 2))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        handle = holdfast.CommitHandle.of(caught.value)
+        if not inline:
+            lock.release()
+        with pytest.raises(holdfast.ConflictError):
+            await handle
+        assert isinstance(handle.error, holdfast.ConflictError) and handle.receipt is None
+        assert "ConflictError" in repr(handle)
+
+    held(main)
+
+
+def test_a_timeout_carries_the_handle_of_what_it_cancelled(held):
+    async def main(store, space, lock, inline):
+        if inline:
+            return  # nothing takes that long
+        lock.acquire()
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.05):
+                await space.kv.put("a", 1)
+        with pytest.raises(TimeoutError) as other:
+            await asyncio.wait_for(space.kv.put("b", 1), 0.05)
+
+        def never(tx):
+            raise AssertionError("it was cancelled before it had a thread")
+
+        began = threading.Event()
+
+        def begin(tx):
+            began.set()
+            tx.kv.put("c", 1)
+            return "c is put"
+
+        running = asyncio.create_task(space.transact(begin))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError) as in_thread:
+            await running
+        lock.release()
+        handles = [holdfast.CommitHandle.of(one.value) for one in (caught, other, in_thread)]
+        assert [(await handle) and handle.receipt.sequence for handle in handles] == [1, 2, 3]
+        assert await handles[2] == "c is put"
+        blocked = [asyncio.create_task(space.transact(lambda tx: time.sleep(0.1))) for _ in range(THREADS)]
+        await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(space.transact(never))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError) as early:
+            await waiting
+        assert holdfast.CommitHandle.of(early.value) is None
+        await asyncio.gather(*blocked)
+        assert holdfast.CommitHandle.of(ValueError("no")) is None
+
+    held(main)
+
+
+def test_a_handle_is_settled_when_the_event_loop_has_ended(tmp_path):
+    handles = []
+    opened = []
+
+    async def main():
+        store = await holdfast.open_async(f"log:{tmp_path / 'store'}")
+        opened.append(store)
+        store._store._backend._write_lock.acquire()
+        task = asyncio.create_task(store.space("p").kv.put("a", 1))
+        await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            handles.append(holdfast.CommitHandle.of(error))
 
     asyncio.run(main())
+    opened[0]._store._backend._write_lock.release()
+    assert handles[0].result(timeout=10).version == 1
+    asyncio.run(opened[0].close())
 
 
 def test_watchers_wait_without_a_thread_and_end_with_the_store(url):

@@ -21,10 +21,10 @@ FLOORS = {
     2: ("backend", "primitive", "core", "registry", "validation", "staging", "committer"),
     3: ("log", "tables", "views", "flusher", "sqlite_library", "text_index"),
     4: ("backends",),
-    5: ("inputs", "scope", "idempotency", "feed", "retention", "selection", "transaction", "journal"),
+    5: ("inputs", "scope", "idempotency", "feed", "retention", "selection", "transaction", "retry", "journal"),
     6: ("search",),
     7: ("primitives",),
-    8: ("faces", "records", "forgetting", "store", "async_work", "aio_faces", "aio"),
+    8: ("faces", "records", "forgetting", "store", "commit_handle", "async_work", "aio_faces", "aio"),
     9: ("cli", "capture", "testing", "integrations", "mcp", "demo", "__main__"),
 }
 APART = ("backends", "primitives", "integrations")

@@ -55,6 +55,7 @@ RECORDS = (
     "Results",
 )
 RECORDS += (
+    "CommitHandle",
     "Difference",
     "Diff",
     "ChangeRecord",

@@ -65,6 +65,7 @@ from holdfast.store import Replay, Run, Space, Store, Transaction, open
 
 if TYPE_CHECKING:
     from holdfast.aio import AsyncSpace, AsyncStore, open_async
+    from holdfast.commit_handle import CommitHandle
 
 __all__ = [
     "REGISTRY",
@@ -74,6 +75,7 @@ __all__ = [
     "ChangeRecord",
     "ClosedError",
     "Collection",
+    "CommitHandle",
     "CommitUnknownError",
     "Compaction",
     "ConflictError",
@@ -137,7 +139,12 @@ __all__ = [
     "to_otlp",
 ]
 
-_LATE = {"AsyncSpace": "holdfast.aio", "AsyncStore": "holdfast.aio", "open_async": "holdfast.aio"}
+_LATE = {
+    "AsyncSpace": "holdfast.aio",
+    "AsyncStore": "holdfast.aio",
+    "CommitHandle": "holdfast.commit_handle",
+    "open_async": "holdfast.aio",
+}
 
 
 def __getattr__(name: str) -> Any:

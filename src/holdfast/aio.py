@@ -26,13 +26,14 @@ from holdfast.aio_faces import (
     AsyncTraces,
     AsyncVectors,
 )
-from holdfast.async_work import DeferringScope, Worker, call_in
+from holdfast.async_work import Deferred, DeferringScope, Worker, call_in
 from holdfast.backend import Compaction
 from holdfast.errors import ClosedError
 from holdfast.faces import Faces
 from holdfast.feed import ChangeRecord, Watcher
 from holdfast.forgetting import Forgetting
 from holdfast.idempotency import KEY_TTL
+from holdfast.inputs import check_callable
 from holdfast.journal import Diff
 from holdfast.model import Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord
@@ -100,7 +101,9 @@ class _AsyncCommits(AsyncFaces):
         except BaseException:
             begun._scope.discard()
             raise
-        await self._worker.hop(begun._scope.commit)
+        batch = begun._scope.ended()
+        if batch is not None:
+            await self._worker.submit(Deferred, batch, begun._scope.committed)
 
     async def transact(
         self,
@@ -114,7 +117,17 @@ class _AsyncCommits(AsyncFaces):
 
         With a ``key`` it takes place once; see ``Space.transact``.
         """
-        return await self._worker.hop(self._inner.transact, function, durability=durability, key=key, key_ttl=key_ttl)
+        check_callable(function, "function")
+        last: list[Transaction] = []
+
+        def called(tx: Transaction) -> T:
+            last[:] = [tx]
+            return function(tx)
+
+        return await self._worker.commit(
+            partial(self._inner.transact, called, durability=durability, key=key, key_ttl=key_ttl),
+            lambda: last[0].receipt if last else None,
+        )
 
 
 class AsyncRun(_AsyncCommits):

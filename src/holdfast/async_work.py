@@ -3,20 +3,23 @@
 A **write** is made ready on the event loop (checked, encoded: microseconds, no I/O), put into the commit queue, and
 awaited: no thread is held while it waits, and all that wait share one durable step. Anything else **hops** once to a
 pool of threads that is no larger than the connections; who finds no free thread waits on the event loop.
-Cancelling before a write is queued commits nothing; after that the commit takes place, and the CancelledError says so.
+Cancelling before a write is queued commits nothing; after that the commit takes place, and the CancelledError carries a
+CommitHandle that tells how it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from holdfast.commit_handle import CommitHandle
 from holdfast.committer import CommitTicket
 from holdfast.errors import ClosedError
-from holdfast.model import Batch
+from holdfast.model import Batch, Receipt
 from holdfast.scope import DirectScope, Finish
 
 P = ParamSpec("P")
@@ -27,9 +30,9 @@ THREADS = 8
 
 
 class Deferred(Generic[T]):
-    """A write that is ready to be queued."""
+    """A write that is ready to be queued; ``finish`` makes its result of the ticket of its commit."""
 
-    def __init__(self, batch: Batch, finish: Finish[T]) -> None:
+    def __init__(self, batch: Batch, finish: Callable[[CommitTicket], T]) -> None:
         self.batch = batch
         self.finish = finish
 
@@ -39,16 +42,20 @@ class DeferringScope(DirectScope):
 
     def write(self, steps: list[Any], finish: Finish[T]) -> T:
         """See ``Scope``; what is returned goes to ``Worker.submit``, which returns the result in the end."""
-        return cast(T, Deferred(Batch(self.space, steps, self.durability, self.run), finish))
+        batch = Batch(self.space, steps, self.durability, self.run)
+        return cast(T, Deferred(batch, lambda ticket: finish(ticket.outcomes)))
 
 
 class Worker:
-    """The threads of one asynchronous store. ``inline``: the backend never blocks, so nothing hops."""
+    """The threads of one asynchronous store. ``inline``: the backend never blocks, so nothing hops.
+
+    One thread more than may be hopped to: it leads the commits, for which all the others may be waiting.
+    """
 
     def __init__(self, committer: Any, *, inline: bool) -> None:
         self._committer = committer
         self._inline = inline
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="holdfast")
+        self._threads = ThreadPoolExecutor(THREADS + 1, thread_name_prefix="holdfast")
         self._free = asyncio.Semaphore(THREADS)
         self._closed = False
 
@@ -61,6 +68,22 @@ class Worker:
 
     async def leave(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a thread whatever the backend, because it computes for long; otherwise as ``hop``."""
+        return await asyncio.wrap_future(await self._begin(function, *args, **kwargs))
+
+    async def commit(self, function: Callable[[], T], receipt: Callable[[], Receipt | None]) -> T:
+        """As ``hop``, for what ends in a commit; ``receipt`` tells it afterwards. When cancelled, as ``submit``."""
+        self._require_open()
+        if self._inline:
+            return function()
+        future = await self._begin(function)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError as error:
+            if not future.cancel():  # it runs, or has run
+                CommitHandle(future, receipt).attach(error)
+            raise
+
+    async def _begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         self._require_open()
         await self._free.acquire()
         loop = asyncio.get_running_loop()
@@ -70,7 +93,7 @@ class Worker:
             self._free.release()
             raise
         future.add_done_callback(lambda _: call_in(loop, self._free.release))
-        return await asyncio.wrap_future(future)
+        return future
 
     async def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a write ready with a function over a DeferringScope, queue it, and await its commit."""
@@ -80,8 +103,13 @@ class Worker:
             return cast(T, ready)  # there was nothing to write
         loop = asyncio.get_running_loop()
         committed: asyncio.Future[CommitTicket] = loop.create_future()
+        abandoned: list[_Abandoned] = []
+        done: list[CommitTicket] = []
 
         def on_done(ticket: CommitTicket) -> None:
+            done.append(ticket)
+            for one in abandoned:
+                one.end(ticket)
             call_in(loop, _resolve, committed, ticket)
 
         if self._committer.submit(ready.batch, on_done):
@@ -92,11 +120,15 @@ class Worker:
         try:
             ticket = await committed
         except asyncio.CancelledError as error:
-            error.add_note("the commit was queued already, so it takes place")
+            rest = _Abandoned(ready.finish)
+            abandoned.append(rest)
+            for ticket in done:  # it was faster, here or while this was appended
+                rest.end(ticket)
+            rest.handle.attach(error)
             raise
         if ticket.error is not None:
             raise ticket.error
-        return cast(T, ready.finish(ticket.outcomes))
+        return cast(T, ready.finish(ticket))
 
     async def close(self, close: Callable[[], None]) -> None:
         """Wait for what is under way, and run ``close``."""
@@ -124,6 +156,32 @@ def call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *a
 def _resolve(future: asyncio.Future[CommitTicket], ticket: CommitTicket) -> None:
     if not future.done():
         future.set_result(ticket)
+
+
+class _Abandoned:
+    """What is left to be done of a queued write whose caller was cancelled: to tell its handle how it ended."""
+
+    def __init__(self, finish: Callable[[CommitTicket], Any]) -> None:
+        self._finish = finish
+        self._future: Future[Any] = Future()
+        self._future.set_running_or_notify_cancel()  # nobody can stop it
+        self._ended: list[CommitTicket] = []
+        self._mutex = threading.Lock()
+        self.handle: CommitHandle[Any] = CommitHandle(self._future, lambda: self._ended[0].receipt)
+
+    def end(self, ticket: CommitTicket) -> None:
+        """Settle the handle; a second call does nothing."""
+        with self._mutex:
+            if self._ended:
+                return
+            self._ended.append(ticket)
+        if ticket.error is not None:
+            self._future.set_exception(ticket.error)
+            return
+        try:
+            self._future.set_result(self._finish(ticket))
+        except Exception as error:  # told by the handle
+            self._future.set_exception(error)
 
 
 class AsyncFace(Generic[F]):

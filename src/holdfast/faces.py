@@ -106,4 +106,4 @@ class Faces:
             raise AttributeError(
                 f"{type(self).__name__} has no attribute {name!r}, and no primitive of that name is known"
             )
-        return primitive.face(self._scope)
+        return primitive.face(self._scope, self._search) if primitive.searchable else primitive.face(self._scope)

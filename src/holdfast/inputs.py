@@ -93,6 +93,19 @@ def check_expiry(expires_at: object, ttl: object, field: str = "ttl") -> int | N
     return clock.now() + int(seconds * 1_000_000)
 
 
+def check_callable(value: object, field: str) -> None:
+    """Raise InvalidInputError if a value cannot be called."""
+    if not callable(value):
+        raise InvalidInputError(field, f"must be a function, not {type(value).__name__}")
+
+
+def check_flag(value: object, field: str) -> bool:
+    """Return True or False: nothing else, so that no text is taken for a yes."""
+    if type(value) is not bool:
+        raise InvalidInputError(field, f"must be True or False, not {value!r:.100}")
+    return value
+
+
 def check_choice(value: Any, field: str, choices: Iterable[str]) -> str:
     """Return one of the choices."""
     if value not in choices:

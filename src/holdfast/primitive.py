@@ -109,6 +109,7 @@ class Primitive:
         return None
 
     searchable: ClassVar[bool] = False
+    """True if its records have a ``text``; its face is then built from a scope and a search (None in a transaction)."""
 
     def text(self, record: Record) -> str | None:
         """Return what a text search sees of a record, or None if it is not searched."""

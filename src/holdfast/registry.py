@@ -106,9 +106,9 @@ class PrimitiveRegistry:
 
     def by_name(self, name: str) -> Primitive:
         """Return the primitive of this name; InvalidInputError names those that exist."""
-        found = self._by_name.get(name)
+        found = self._by_name.get(name) if isinstance(name, str) else None
         if found is None:
-            raise InvalidInputError("kind", f"{name!r} is unknown; there are {', '.join(sorted(self._by_name))}")
+            raise InvalidInputError("kind", f"{name!r:.100} is unknown; there are {', '.join(sorted(self._by_name))}")
         return found
 
     def by_attribute(self, attribute: str) -> Primitive | None:

@@ -25,15 +25,16 @@ from holdfast.faces import REGISTRY, Faces
 from holdfast.feed import ChangeRecord, Watcher, changes, check_revision
 from holdfast.forgetting import Forgetting, forget
 from holdfast.idempotency import KEY_TTL, Once
-from holdfast.inputs import check_choice, check_id
+from holdfast.inputs import check_callable, check_choice, check_flag, check_id
 from holdfast.model import DURABILITIES, Batch, Durability, Receipt
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.registry import PrimitiveRegistry
 from holdfast.retention import Retention, retain, sweep
+from holdfast.retry import run_with_retry
 from holdfast.scope import DirectScope, Scope, ViewScope, check_limit
 from holdfast.search.text import TextSearch
 from holdfast.search.vector import INDEX_FROM, VectorSearch
-from holdfast.transaction import TransactionScope, run_with_retry
+from holdfast.transaction import TransactionScope
 
 T = TypeVar("T")
 
@@ -115,6 +116,7 @@ class _Commits(Faces):
         with the commit for ``key_ttl`` (a timedelta or seconds; a week), and whoever comes with the same key in that
         time, from any process, gets it and commits nothing. So a commit whose outcome is unknown can be tried again.
         """
+        check_callable(function, "function")
         if key is None:
 
             def attempt() -> T:
@@ -380,7 +382,7 @@ class Store:
 
     def space(self, name: str) -> Space:
         """Return a space; it comes into being with its first write."""
-        found = self._spaces.get(name)
+        found = self._spaces.get(name) if isinstance(name, str) else None
         if found is None:
             scope = DirectScope(check_space_name(name), self._backend, self._registry, self.durability)
             found = self._spaces.setdefault(name, Space(scope, self._search, self._vector_search))
@@ -464,10 +466,10 @@ class Store:
 
         ``progress`` is called with the number of texts that were taken in.
         """
+        vectors, after = self.space(space).vectors, None
         for primitive in self._registry:
             if primitive.searchable:
                 self._search.catch_up(space, primitive, progress)
-        vectors, after = self.space(space).vectors, None
         while True:
             page = vectors.collections(after=after)
             for collection in page:
@@ -556,8 +558,8 @@ def open(
 ) -> Store:
     """Open a store.
 
-    ``url``: ``memory:``, ``sqlite:PATH``, or a path (an SQLite file); without one, ``HOLDFAST_STORE`` from the
-    environment, else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable
+    ``url``: ``memory:``, ``log:DIR``, ``sqlite:PATH``, or a path (an SQLite file); without one, ``HOLDFAST_STORE`` from
+    the environment, else ``~/.holdfast/store.db``. ``durability``: "strict" - a write returns when it is on stable
     storage; "buffered" - it survives a crash of the process at once, and a power cut within half a second; "ephemeral"
     - nothing is promised. ``create`` False refuses to make a new store. ``busy_seconds``: how long to wait for other
     processes (default 30). ``vector_index_from``: how many vectors a collection has when it is searched through an
@@ -565,13 +567,36 @@ def open(
 
     Raises InitError, FormatError, PermissionDeniedError, InvalidInputError; nothing is changed then.
     """
-    text = os.environ.get(ENVIRONMENT_VARIABLE) or os.path.expanduser(DEFAULT_PATH) if url is None else os.fspath(url)
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise InvalidInputError("url", "must be a non-empty text without NUL, for example agent.db or sqlite:agent.db")
+    text = os.environ.get(ENVIRONMENT_VARIABLE) or os.path.expanduser(DEFAULT_PATH) if url is None else _url_text(url)
     check_choice(durability, "durability", DURABILITIES)
     if type(vector_index_from) is not int or vector_index_from < 1:
         raise InvalidInputError("vector_index_from", f"must be an int of 1 or more, not {vector_index_from!r}")
-    known = registry or REGISTRY
-    backend = open_backend(text, known, create=create, read_only=read_only, busy_seconds=busy_seconds)
+    if registry is not None and not isinstance(registry, PrimitiveRegistry):
+        raise InvalidInputError("registry", f"must be a PrimitiveRegistry, not {type(registry).__name__}")
+    known = REGISTRY if registry is None else registry
+    backend = open_backend(
+        text,
+        known,
+        create=check_flag(create, "create"),
+        read_only=check_flag(read_only, "read_only"),
+        busy_seconds=busy_seconds,
+    )
     given = check_durability(durability, backend)
     return Store(text, backend, known, given, read_only=read_only, vector_index_from=vector_index_from)
+
+
+def _url_text(url: object) -> str:
+    text = os.fspath(url) if isinstance(url, os.PathLike) else url
+    if not isinstance(text, str) or not text or "\0" in text or not _is_path(text):
+        example = "for example agent.db or log:agent"
+        raise InvalidInputError("url", f"must be a non-empty text without NUL or a path, {example}, not {url!r:.100}")
+    return text
+
+
+def _is_path(text: str) -> bool:
+    """True if the operating system can be asked for it: it has no lone surrogates but those that stand for bytes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Transactions: read-your-writes, the read set and its pin, the commit, the bounded retry.
+"""Transactions: read-your-writes, the read set and its pin, the commit.
 
 A transaction holds no lock and no database transaction while user code runs. It is pinned to the sequence of its first
 read; a read that finds the space further on checks everything read so far and moves the pin, or raises ConflictError
@@ -13,7 +13,6 @@ guard among the steps, which is checked at its place - by the commit, and when t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -22,6 +21,7 @@ import msgspec
 from holdfast import clock
 from holdfast.backend import Backend, View
 from holdfast.codec import Value, digest
+from holdfast.committer import CommitTicket
 from holdfast.errors import ClosedError, ConflictError, HoldfastError
 from holdfast.model import (
     Batch,
@@ -37,7 +37,7 @@ from holdfast.model import (
     Record,
     Want,
     Written,
-)
+)  # fmt: skip
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.scope import PAGE_SIZE, Finish, Open, Part, Pending, Scope, unless_expired
@@ -46,10 +46,6 @@ from holdfast.validation import require_unchanged
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
-
-ATTEMPTS_MAX = 64
-_BACKOFF_SECONDS = 0.001
-_BACKOFF_SECONDS_MAX = 0.1
 
 
 class _Folded(msgspec.Struct):
@@ -94,6 +90,11 @@ class TransactionScope(Scope):
 
     def commit(self) -> Receipt | None:
         """Make everything visible and durable together; None if nothing was written. Raises ConflictError."""
+        batch = self.ended()
+        return None if batch is None else self.committed(self._backend.committer.commit(batch))
+
+    def ended(self) -> Batch | None:
+        """End the transaction; return what is to be committed, for ``committed``, or None if nothing was written."""
         self._require_open()
         self._open = False
         if self._refused is not None:
@@ -101,7 +102,10 @@ class TransactionScope(Scope):
         if not self._entries:
             return None  # all that was read was true at the pin
         self._batch.reads = self._reads if self._reads else None
-        ticket = self._backend.committer.commit(self._batch)
+        return self._batch
+
+    def committed(self, ticket: CommitTicket) -> Receipt | None:
+        """Tell what was known only after the commit; return its receipt."""
         self.receipt = ticket.receipt
         for first, count, finish, pending in self._promised:
             pending.fulfil(finish(ticket.outcomes[first : first + count]))
@@ -401,19 +405,3 @@ def _counted(record: Header | None, index: int | None, low: bytes, high: bytes) 
     if record is None:
         return 0
     return 1 if index is None else sum(number == index and low <= value < high for number, value in record.terms)
-
-
-def run_with_retry(attempt: Callable[[], T], attempts: int = ATTEMPTS_MAX) -> T:
-    """Call ``attempt`` until it is not overtaken; wait a random, growing time in between.
-
-    Raises the last ConflictError after ``attempts`` tries.
-    """
-    for tried in range(attempts):
-        try:
-            return attempt()
-        except ConflictError as error:
-            if tried == attempts - 1:
-                error.add_note(f"tried {attempts} times")
-                raise
-        time.sleep(clock.jitter(min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS * 2**tried)))
-    raise AssertionError("attempts must be 1 or more")

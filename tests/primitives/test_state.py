@@ -189,7 +189,7 @@ def test_what_the_function_raises_is_raised_and_nothing_is_changed(space):
 
 
 def test_apply_gives_up_in_the_end(space, monkeypatch):
-    monkeypatch.setattr("holdfast.transaction.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("holdfast.retry.time.sleep", lambda seconds: None)
     space.states.init("n", 0)
     calls = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from holdfast.backend import Backend
-from holdfast.errors import InitError, InvalidInputError
+from holdfast.errors import HoldfastError, InitError, InvalidInputError
 from holdfast.registry import PrimitiveRegistry
 
 SCHEMES = ("memory:", "sqlite:", "log:")
@@ -20,6 +20,15 @@ def open_backend(
 
     Raises InvalidInputError for a scheme that is not known, and what the backend raises.
     """
+    try:
+        return _open(url, registry, create, read_only, busy_seconds)
+    except HoldfastError:
+        raise
+    except OSError as error:  # of asking for the path itself, as that its name is too long
+        raise InitError(f"{url:.200} cannot be opened: {error.strerror}") from error
+
+
+def _open(url: str, registry: PrimitiveRegistry, create: bool, read_only: bool, busy_seconds: float | None) -> Backend:
     found = _SCHEME.fullmatch(url)
     scheme, rest = (found[1].lower(), found[2]) if found else ("sqlite", url)
     if busy_seconds is not None and (

@@ -9,6 +9,11 @@ from typing import Any
 
 import click
 
+_WHOLE = frozenset({"id", "created", "start", "status"})
+"""Columns that are of no use when they are cut."""
+
+_PIPE_WIDTH = 10_000
+
 
 class Output:
     """Writes to standard output; ``as_json`` decides how."""
@@ -40,6 +45,39 @@ class Output:
             for row in rows:
                 click.echo("\t".join(one_line(cell) for cell in row))
 
+    def blocks(self, rows: Iterable[tuple[Sequence[str], Sequence[str]]], values: Any) -> None:
+        """Write (cells, lines): as JSON values, as a heading with its lines below, or as one line with tabs."""
+        if self.as_json:
+            click.echo(to_json(values))
+        elif self.for_people:
+            self._blocks(rows)
+        else:
+            for cells, lines in rows:
+                click.echo("\t".join(one_line(cell) for cell in (*cells, "; ".join(lines))))
+
+    @staticmethod
+    def _blocks(rows: Iterable[tuple[Sequence[str], Sequence[str]]]) -> None:
+        from rich.console import Console
+        from rich.padding import Padding
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        for cells, lines in rows:
+            console.print(Text(" ".join(one_line(cell) for cell in cells), style="bold"), soft_wrap=True)
+            for line in lines:
+                console.print(Padding(Text(one_line(line)), (0, 0, 0, 4)))
+
+    def trees(self, trees: Iterable[Any], values: Any) -> None:
+        """Write trees, each (text, [trees below]): as JSON values, or drawn."""
+        if self.as_json:
+            click.echo(to_json(values))
+            return
+        from rich.console import Console
+
+        console = Console(highlight=False, width=None if self.for_people else _PIPE_WIDTH)
+        for tree in trees:
+            console.print(_drawn(tree))
+
     @staticmethod
     def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         from rich.console import Console
@@ -47,11 +85,26 @@ class Output:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in headings:
-            table.add_column(heading, overflow="fold" if heading == "id" else "ellipsis", no_wrap=heading != "content")
-        for row in rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        for place, heading in enumerate(headings):
+            whole = heading in _WHOLE
+            width = max((len(row[place]) for row in cells), default=0) if whole else None
+            table.add_column(heading, min_width=width, no_wrap=whole)
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
+
+
+def _drawn(tree: Any) -> Any:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    top = Tree(Text(one_line(tree[0])))
+    waiting = [(top, tree[1])]
+    while waiting:
+        above, below = waiting.pop()
+        waiting += [(above.add(Text(one_line(text))), further) for text, further in below]
+    return top
 
 
 def to_json(value: Any) -> str:

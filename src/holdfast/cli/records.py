@@ -1,20 +1,23 @@
-"""``add``, ``get``, ``list``, ``search``, ``delete``, ``export``: memories and the other kinds."""
+"""``get``, ``list``, ``search``, ``export``: read memories and the other kinds.
+
+What they do with a kind is in the table of ``nouns.py``.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
+from holdfast.cli.nouns import GROUPS, NOUNS, pages
 from holdfast.cli.output import to_json
+from holdfast.cli.readable import brief
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "json", "events", "states", "traces", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -45,33 +48,12 @@ def filters(function: C) -> C:
     return function
 
 
-@command("add")
-@click.argument("content")
-@click.option("--session", "session_id", help="The session that it belongs to.")
-@click.option("--tag", "tags", multiple=True, help="A tag; may be given several times.")
-@click.option("--namespace", help="A namespace.")
-@click.option("--file", "file_path", help="The file that it is about.")
-def add_command(session: Session, content: str, **fields: Any) -> None:
-    """Remember a text; "-" reads it from standard input.
-
-    \b
-    Example: holdfast add "Parser rewritten, tests pass" --session s1 --tag parser
-    """
-    import holdfast
-
-    if content == "-":
-        content = sys.stdin.buffer.read().decode("utf-8", "replace")
-    with session.open(create=True) as store:
-        memory = store.space(session.space_name).memories.store(content, **fields)
-    session.output.value(holdfast.to_dict(memory), str(memory.id))
-
-
 @command("get")
 @click.argument(
     "parts",
     nargs=-1,
     required=True,
-    metavar="ID | kv KEY | json KEY | states KEY | traces ID | runs ID | events STREAM SEQUENCE",
+    metavar="ID | kv, json, states KEY | traces, runs ID | vectors COLLECTION [ID] | events STREAM SEQUENCE",
 )
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
@@ -79,91 +61,115 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
     \b
     Example: holdfast get 0190163d-8694-739b-aea5-966c26f8ad91
              holdfast get kv build/last
-             holdfast get json plan
+             holdfast get vectors notes n1
     """
     import holdfast
 
-    noun, *rest = parts if parts[0] in NOUNS else ("memories", *parts)
+    noun, *keys = parts if parts[0] in NOUNS else ("memories", *parts)
+    if noun == "memories" and len(keys) != 1:
+        raise click.UsageError(f"give an id, or a noun and its key: holdfast get kv KEY; nouns: {', '.join(NOUNS)}")
+    NOUNS[noun].check(noun, keys)
     with session.open(read_only=True) as store:
-        space = store.space(session.space_name)
-        if noun == "memories" and len(rest) == 1:
-            record = space.memories.get(rest[0])
-        elif noun == "kv" and len(rest) == 1:
-            record = space.kv.record(rest[0])
-        elif noun == "json" and len(rest) == 1:
-            record = space.json.record(rest[0])
-        elif noun == "states" and len(rest) == 1:
-            record = space.states.record(rest[0])
-        elif noun == "traces" and len(rest) == 1:
-            record = space.traces.get(rest[0])
-        elif noun == "runs" and len(rest) == 1:
-            record = space.runs.get(rest[0])
-        elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
-            record = space.events.get(rest[0], int(rest[1]))
-        else:
-            raise click.UsageError("give an id, or a noun and its key: holdfast get kv KEY")
+        record = NOUNS[noun].get(store.space(session.space_name), keys)
     if record is None:
         raise Failure(
             f"there is no {' '.join(parts)} in space {session.space_name!r}; 'holdfast list {noun}' shows what is"
         )
     plain = holdfast.to_dict(record)
-    lines = [f"{name:13} {value}" for name, value in plain.items() if value not in (None, [], {}, "content")]
+    lines = [f"{name:13} {_shown(name, value)}" for name, value in plain.items() if value not in (None, [], {})]
     session.output.value(plain, "\n".join(lines))
 
 
+def _shown(name: str, value: Any) -> str:
+    if name == "vector":
+        return brief(value)  # hundreds of numbers; --json gives them
+    return value if isinstance(value, str) and name != "value" else to_json(value)
+
+
 @command("list")
-@click.argument("noun", default="memories", type=click.Choice(NOUNS))
+@click.argument("noun", default="memories", type=click.Choice([*NOUNS, "spaces"]))
 @click.argument("name", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="At most so many.")
 @click.option("--after", help="Go on behind this cursor, which the page before gave.")
-@click.option("--newest", is_flag=True, help="The newest first.")
+@click.option("--newest", is_flag=True, help="The newest (or last) first.")
+@click.option("--tree", is_flag=True, help="Draw traces as trees: each root, or the one given, with all below it.")
 @filters
 def list_command(
-    session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
+    session: Session,
+    noun: str,
+    name: str | None,
+    limit: int,
+    after: str | None,
+    newest: bool,
+    tree: bool,
+    **chosen: Any,
 ) -> None:
-    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, runs or spaces.
+    """List memories (the default), kv, json, states [PREFIX], events [STREAM], traces [ID], vectors [COLLECTION],
+    runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
              holdfast list kv build/
+             holdfast list traces --tree
+             holdfast list vectors notes
     """
     import holdfast
 
+    options = {option: value for option, value in chosen.items() if value}
+    known = frozenset() if noun == "spaces" else NOUNS[noun].filters
+    for option in (*options, *(["newest"] if newest else [])):
+        if option not in known:
+            flag = {"session_id": "session", "tags": "tag"}.get(option, option)
+            raise click.UsageError(f"{noun} cannot be listed with --{flag}; leave it out")
+    if name is not None and (noun == "spaces" or not NOUNS[noun].below):
+        raise click.UsageError(f"nothing can follow {noun}; to choose, see holdfast list --help")
+    if tree and noun != "traces":
+        raise click.UsageError("only traces are trees: holdfast list traces --tree")
+    options |= {"limit": limit, "after": after} | ({"reverse": True} if newest else {})
     with session.open(read_only=True) as store:
         space = store.space(session.space_name)
-        if noun == "spaces":
-            page: Any = holdfast.Listing(store.spaces(), None)
-            rows, headings, values = [[one] for one in page], ["space"], list(page)
+        if tree:
+            page, trees = _trees(space, name, options)
+            session.output.trees([_drawn(one) for one in trees], {"items": [_nested(one) for one in trees]})
+        elif noun == "spaces":
+            page = holdfast.Listing(store.spaces(), None)
+            session.output.rows(["space"], [[one] for one in page], {"items": list(page), "cursor": None})
         else:
-            if noun == "memories":
-                page = space.memories.list(limit=limit, after=after, reverse=newest, **chosen)
-                rows = [
-                    [one.id, one.created_at.isoformat()[:19], ",".join(one.tags), one.content[:200]] for one in page
-                ]
-                headings = ["id", "created", "tags", "content"]
-            elif noun in ("kv", "json", "states"):
-                page = getattr(space, noun).scan(name or "", limit=limit, after=after, reverse=newest)
-                rows = [[one.key, one.version, to_json(holdfast.to_dict(one)["value"])] for one in page]
-                headings = ["key", "version", "value"]
-            elif noun == "runs":
-                page = space.runs.list(limit=limit, after=after, reverse=newest)
-                rows = [[one.id, one.name, one.status, one.created_at.isoformat()[:19], one.error] for one in page]
-                headings = ["id", "name", "status", "created", "error"]
-            elif noun == "traces":
-                page = space.traces.list(limit=limit, after=after, reverse=newest)
-                rows = [[one.id, one.start.isoformat()[:19], one.type, one.name, one.status] for one in page]
-                headings = ["id", "start", "type", "name", "status"]
-            elif name is None:
-                page = space.events.streams(limit=limit, after=after)
-                rows, headings = [[one.name, one.length] for one in page], ["stream", "events"]
-            else:
-                page = space.events.read(name, limit=limit, after=after, reverse=newest)
-                rows = [[one.sequence, one.created_at.isoformat()[:19], one.type, to_json(one.data)] for one in page]
-                headings = ["sequence", "created", "type", "data"]
-            values = [holdfast.to_dict(one) for one in page]
-    session.output.rows(headings, rows, {"items": values, "cursor": page.cursor})
+            page = NOUNS[noun].page(space, name, **options)
+            headings = GROUPS[noun] if noun in GROUPS and name is None else NOUNS[noun].headings
+            values = {"items": [holdfast.to_dict(one) for one in page], "cursor": page.cursor}
+            session.output.rows(headings, [NOUNS[noun].row(one) for one in page], values)
     if page.cursor:
         session.output.note(f"more: --after {page.cursor}")
+    elif not page:
+        session.output.note("nothing was found")
+
+
+def _trees(space: Any, root: str | None, options: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """A page of roots and the tree of each; or one root, whatever stands above it."""
+    import holdfast
+
+    if root is not None:
+        tree = space.traces.tree(root)
+        return holdfast.Listing([tree.span], None), [tree]
+    page = space.traces.roots(**options)
+    return page, [space.traces.tree(one) for one in page]
+
+
+def _drawn(tree: Any) -> tuple[str, list[Any]]:
+    span = tree.span
+    took = "open" if span.duration is None else f"{span.duration.total_seconds() * 1000:.1f} ms"
+    name = "" if span.name == span.type else f" {span.name}"
+    words = [f"{span.type}{name}", took, *([span.status] if span.status == "error" else [])]
+    text = ", ".join(words) + (f": {brief(span.error, quoted=False)}" if span.error else "")
+    attributes = f"  {brief(span.attributes)}" if span.attributes else ""
+    return f"{text}{attributes}  {span.id}", [_drawn(one) for one in tree.children]
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    import holdfast
+
+    return {**holdfast.to_dict(tree.span), "children": [_nested(one) for one in tree.children]}
 
 
 @command("search")
@@ -190,55 +196,32 @@ def search_command(session: Session, query: tuple[str, ...], limit: int, **chose
         session.output.note("nothing was found")
 
 
-@command("delete")
-@click.argument("ids", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--purge", is_flag=True, help="For good; otherwise a tombstone is left that can be restored.")
-def delete_command(session: Session, ids: tuple[str, ...], yes: bool, purge: bool) -> None:
-    """Delete memories, all of them or none.
-
-    \b
-    Example: holdfast delete 0190163d-8694-739b-aea5-966c26f8ad91
-    """
-    from holdfast.inputs import check_id
-
-    checked = [check_id(id) for id in ids]
-    with session.open() as store:
-        space = store.space(session.space_name)
-        missing = [id for id, found in zip(checked, space.memories.get_batch(checked), strict=True) if found is None]
-        if missing and not purge:
-            raise Failure(f"there is no memory {missing[0]} in space {session.space_name!r}; nothing was deleted")
-        if not yes and sys.stdin.isatty():
-            click.confirm(f"Delete {len(checked)} memories{' for good' if purge else ''}?", abort=True, err=True)
-        with space.transaction() as tx:
-            deleted = [tx.memories.purge(id) if purge else tx.memories.delete(id) for id in checked]
-    session.output.value({"deleted": sum(deleted)}, f"{sum(deleted)} deleted")
-
-
 @command("export")
-@click.argument("noun", default="memories", type=click.Choice(["memories"]))
+@click.argument("noun", default="memories", type=click.Choice(list(NOUNS)))
+@click.argument("name", required=False)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, writable=True), help="A file; else standard output.")
-def export_command(session: Session, noun: str, output: str | None) -> None:
-    """Write memories as JSON Lines, which "holdfast import jsonl" takes in again.
+def export_command(session: Session, noun: str, name: str | None, output: str | None) -> None:
+    """Write records as JSON Lines: memories (the default), which "holdfast import jsonl" takes in again, or kv, json,
+    states [PREFIX], events [STREAM], traces, vectors [COLLECTION] or runs. All of one moment, whoever writes meanwhile.
 
     \b
     Example: holdfast export --output memories.jsonl
+             holdfast export vectors notes --output notes.jsonl
     """
     import holdfast
 
-    count, after = 0, None
+    if name is not None and not NOUNS[noun].below:
+        raise click.UsageError(f"nothing can follow {noun}")
+    count, kept = 0, noun != "memories"  # a value that is null is a value
     with (
         session.open(read_only=True) as store,
         store.space(session.space_name).snapshot() as space,
         _stream(output) as write,
     ):
-        while True:
-            page = space.memories.list(limit=500, after=after)
-            for memory in page:
-                write(to_json({name: one for name, one in holdfast.to_dict(memory).items() if one is not None}))
-            count, after = count + len(page), page.cursor
-            if after is None:
-                break
+        for record in pages(noun, space, name):
+            plain = holdfast.to_dict(record)
+            write(to_json({field: one for field, one in plain.items() if kept or one is not None}))
+            count += 1
     session.output.note(f"{count} {noun} exported")
 
 

@@ -21,28 +21,39 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _SHARED = ("store_url", "space_name", "as_json")
-_COMMANDS = {
-    "init": "stores",
-    "status": "stores",
-    "verify": "stores",
-    "repair": "logs",
-    "log": "logs",
-    "import": "imports",
-    "add": "records",
-    "get": "records",
-    "list": "records",
-    "search": "records",
-    "delete": "records",
-    "export": "records",
-    "replay": "runs",
-    "diff": "runs",
-    "spaces": "upkeep",
-    "sweep": "upkeep",
-    "compact": "upkeep",
-    "forget": "upkeep",
-    "drop-space": "upkeep",
-    "completion": "completion",
+_GROUPS = {
+    "Begin": {
+        "init": ("stores", "make a store: PATH or log:DIR"),
+        "status": ("stores", "what is there, where, and how durable it is"),
+        "import": ("imports", "take in markdown, git, claude-code or jsonl"),
+    },
+    "Records": {
+        "add": ("writing", "remember a text, or write a value, event, vector ..."),
+        "search": ("records", "find memories by their words"),
+        "get": ("records", "show one record"),
+        "list": ("records", "list records; traces also as a tree"),
+        "delete": ("writing", "delete records, all of them or none"),
+        "export": ("records", "write records as JSON Lines"),
+    },
+    "Runs": {
+        "replay": ("runs", "what a run made"),
+        "diff": ("runs", "how what two runs made differs"),
+    },
+    "Upkeep": {
+        "spaces": ("upkeep", "list the spaces"),
+        "verify": ("stores", "read and check everything"),
+        "sweep": ("upkeep", "remove what has expired"),
+        "compact": ("upkeep", "give back the room of what was deleted"),
+        "forget": ("upkeep", "remove records with every trace of them"),
+        "drop-space": ("upkeep", "remove a space with everything in it"),
+    },
+    "Log stores": {
+        "log": ("logs", "dump: look into the log, also of a store in use"),
+        "repair": ("logs", "save what can be read of a damaged store"),
+    },
+    "Shell": {"completion": ("completion", "complete commands and options")},
 }
+_COMMANDS = {name: file for group in _GROUPS.values() for name, (file, _) in group.items()}
 
 
 class Failure(Exception):
@@ -67,12 +78,18 @@ class LateGroup(click.Group):
         )
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, without importing any."""
+        for title, group in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in group.items()], col_max=12)
+
 
 def shared_options(command: C) -> C:
     """Add --store, --space and --json to a command."""
     options = (
         click.option(
-            "--store", "store_url", metavar="URL", help="The store: a path, or sqlite:PATH. [env: HOLDFAST_STORE]"
+            "--store", "store_url", metavar="URL", help="The store: PATH (SQLite) or log:DIR. [env: HOLDFAST_STORE]"
         ),
         click.option("--space", "space_name", metavar="NAME", help="The space. [env: HOLDFAST_SPACE; else: default]"),
         click.option("--json", "as_json", is_flag=True, default=None, help="Write JSON."),
@@ -132,6 +149,8 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 @shared_options
 def root(**_: Any) -> None:
     """Keep what AI agents know, did and intend - and lose nothing.
+
+    "holdfast COMMAND --help" shows how; --store, --space and --json go with every command.
 
     \b
     holdfast init                                  make a store (~/.holdfast/store.db)

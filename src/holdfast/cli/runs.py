@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli.output import to_json
+from holdfast.cli import readable
 from holdfast.cli.root import Session, command
 
 
@@ -14,7 +14,7 @@ from holdfast.cli.root import Session, command
 @click.argument("run")
 @click.option("--at", type=click.IntRange(min=1), help="As it was after the commit with this revision.")
 def replay_command(session: Session, run: str, at: int | None) -> None:
-    """Show what a run made: every key that it wrote, as the run left it.
+    """Show what a run made: every key that it wrote, as the run left it. --json tells all fields, uncut.
 
     \b
     Example: holdfast replay 0190163d-8694-739b-aea5-966c26f8ad91
@@ -29,8 +29,13 @@ def replay_command(session: Session, run: str, at: int | None) -> None:
         ]
     whole: dict[str, Any] = {"run": str(replay.run_id), "commits": replay.commits, "entries": replay.entries}
     whole |= {"unknown": list(replay.unknown), "keys": values}
-    rows = [[one["kind"], one["key"], "deleted" if one["deleted"] else to_json(one["values"])] for one in values]
-    session.output.rows(["kind", "key", "content"], rows, whole)
+    session.output.blocks(
+        [
+            ((one["kind"], one["key"]), ["deleted"] if one["deleted"] else readable.summary(one["values"]))
+            for one in values
+        ],
+        whole,
+    )
     session.output.note(f"{replay.entries} entries in {replay.commits} commits")
     for unknown in replay.unknown:
         session.output.note(f"could not be folded here: {unknown}")
@@ -40,7 +45,7 @@ def replay_command(session: Session, run: str, at: int | None) -> None:
 @click.argument("run_a")
 @click.argument("run_b")
 def diff_command(session: Session, run_a: str, run_b: str) -> None:
-    """Show how what run B made differs from what run A made, by values.
+    """Show how what run B made differs from what run A made, by values: + only in B, - only in A, ~ in both.
 
     \b
     Example: holdfast diff RUN_A RUN_B
@@ -51,12 +56,13 @@ def diff_command(session: Session, run_a: str, run_b: str) -> None:
         diff = store.space(session.space_name).diff(run_a, run_b)
     found = {name: [plain(one) for one in getattr(diff, name)] for name in ("added", "removed", "modified")}
     signs = {"added": "+", "removed": "-", "modified": "~"}
-    rows = [[signs[name], one["kind"], one["key"], _change(name, one)] for name in found for one in found[name]]
-    session.output.rows(["", "kind", "key", "content"], rows, found)
+    rows = [((signs[name], one["kind"], one["key"]), _lines(name, one)) for name in found for one in found[name]]
+    session.output.blocks(rows, found)
     if not diff:
         session.output.note("the two runs made the same")
 
 
-def _change(name: str, one: dict[str, Any]) -> str:
-    before, after = to_json(one["before"]), to_json(one["after"])
-    return after if name == "added" else before if name == "removed" else f"{before} -> {after}"
+def _lines(name: str, one: dict[str, Any]) -> list[str]:
+    if name == "modified":
+        return readable.changes(one["before"], one["after"])
+    return readable.summary(one["after" if name == "added" else "before"])

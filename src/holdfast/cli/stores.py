@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import click
 
 from holdfast.cli.root import Failure, Session, command
 
 
 @command("init")
-def init_command(session: Session) -> None:
-    """Make a store, or see that the one that is there can be opened.
+@click.argument("url", required=False)
+def init_command(session: Session, url: str | None) -> None:
+    """Make a store, or see that the one that is there can be opened: PATH (an SQLite file, for many processes at once)
+    or log:DIR (one writing process, and speed).
 
     \b
-    Example: holdfast init --store agent.db
+    Example: holdfast init agent.db
+             holdfast init log:agent
     """
+    if url is not None and session.url is not None and url != session.url:
+        raise click.UsageError("two stores are named; leave --store out")
+    session.url = url or session.url
     with session.open(create=True) as store:
         session.output.value({"url": store.url, "durability": store.durability}, f"{store.url} is ready")
+    if url is not None and url != os.environ.get("HOLDFAST_STORE"):
+        session.output.note(f"give --store {url} to the other commands, or: export HOLDFAST_STORE={url}")
 
 
 @command("status")
@@ -33,14 +44,15 @@ def status_command(session: Session) -> None:
         return
     lines = [f"store       {status['url']} ({status['backend']})"]
     if status["bytes"] is not None:
-        lines.append(f"size        {status['bytes'] / 1e6:.1f} MB")
+        lines.append(f"size        {_size_text(status['bytes'])}")
     lines.append(f"durability  {status['durability']}: what is acknowledged survives a power cut")
     if "recovery" in status:
         lines.append(f"recovery    {_recovery_text(status['recovery'])}")
     lines += [f"note        {note}" for note in status.get("leftovers", ())]
     for name, space in status["spaces"].items():
         counts = ", ".join(f"{count} {kind}" for kind, count in space["records"].items()) or "empty"
-        lines.append(f"space       {name}: {counts}; last commit {space['last_commit_at'][:19]}Z")
+        lines.append(f"space       {name}: last commit {space['last_commit_at'][:19]}Z")
+        lines.append(f"            {counts}")
     session.output.value(status, "\n".join(lines))
 
 
@@ -75,6 +87,14 @@ def _verified(session: Session) -> tuple[list[str], list[str]]:
         from holdfast.log.files import Disk
 
         return list(faults(directory, Disk(), REGISTRY)) or [str(error)], leftovers(directory, Disk())
+
+
+def _size_text(size: int) -> str:
+    """A size as people say it; a kB is 1000 bytes."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _recovery_text(report: dict[str, Any]) -> str:

@@ -217,7 +217,7 @@ class Events:
     ) -> Listing[Event]:
         """Return a page of events in order: start <= sequence < end, of a type, committed in [since, until)."""
         for name, value in (("start", start), ("end", end)):
-            if value is not None and (value.__class__ is not int or value < 0):
+            if (value is not None or name == "start") and (value.__class__ is not int or value < 0):
                 raise InvalidInputError(name, f"must be an int of 0 or more, not {value!r}")
         first, behind = check_time(since, "since"), check_time(until, "until")
 

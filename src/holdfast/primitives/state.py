@@ -26,10 +26,11 @@ from holdfast.entry_types import (
     STATE_TRANSITION,
 )
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError
-from holdfast.inputs import check_expiry, check_key, check_many, check_metadata, check_version
+from holdfast.inputs import check_callable, check_expiry, check_key, check_many, check_metadata, check_version
 from holdfast.keys import decode_key, str_prefix_range
 from holdfast.model import Guard, Record, Touched, Written
 from holdfast.primitive import Delete, EntryType, Moment, Payload, Primitive, delete_entry, expecting, own_key, write
+from holdfast.retry import run_with_retry
 from holdfast.scope import (
     DirectScope,
     Listing,
@@ -41,7 +42,6 @@ from holdfast.scope import (
     first_record,
     take,
 )
-from holdfast.transaction import run_with_retry
 
 KIND = PRIMITIVE_IDS["state"]
 KEPT = -1
@@ -287,6 +287,7 @@ class States:
         ConflictError if the cell is overtaken 64 times. Inside a transaction it is a read and a ``set``.
         """
         encoded = check_key(key, "key")
+        check_callable(function, "function")
         own: list[ConflictError] = []
 
         def attempt() -> State | Pending[State] | None:

@@ -117,7 +117,9 @@ class LogBackend(ResidentBackend):
         if is_store(path, self._disk):
             return
         if self._read_only or not create:
-            raise InitError(f"{path} is no log store; create one with 'holdfast init' or open it with create=True")
+            raise InitError(
+                f"{path} is no log store; create one with 'holdfast init log:{path}' or open it with create=True"
+            )
         if path.exists() and not set(self._disk.list(path)) <= _NAMES:
             raise InitError(f"{path} holds other files than a log store's; give it a directory of its own")
 

@@ -96,11 +96,14 @@ class SqliteBackend:
     def _open(self, registry: PrimitiveRegistry, *, create: bool) -> Connection:
         if self.path.is_dir():
             raise InitError(
-                f"{self._name} is a directory; an SQLite store is one file, for example {self.path}/agent.db"
+                f"{self._name} is a directory; an SQLite store is one file, for example {self.path}/agent.db, and "
+                f"a log store is opened as log:{self.path}"
             )
         is_new = not self.path.exists()
         if is_new and (self._read_only or not create):
-            raise InitError(f"{self._name} does not exist; create it with 'holdfast init' or open it with create=True")
+            raise InitError(
+                f"{self._name} does not exist; create it with 'holdfast init {self.path}' or open it with create=True"
+            )
         try:
             make_directories(self.path.parent)
         except PermissionError as error:
