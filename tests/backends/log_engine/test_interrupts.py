@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import pytest
 
 import holdfast
 from holdfast import tables
+from holdfast.log.files import Disk
 from holdfast.testing.faults import FaultyDisk
 
 from .conftest import everything
@@ -220,3 +222,70 @@ def interrupted_at(number, work):
     finally:
         sys.settrace(usual)
     return count >= number
+
+
+class Interrupting(Disk):
+    """A disk on which a KeyboardInterrupt strikes at the n-th thing that is done, before or after it is."""
+
+    def __init__(self, number, after):
+        self.left, self.after = number, after
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name.startswith("_") or name in ("left", "after"):
+            return found
+
+        def strike(*what, **how):
+            self.left -= 1
+            if self.left == 0 and not self.after:
+                raise KeyboardInterrupt
+            done = found(*what, **how)
+            if self.left == 0 and self.after and not hasattr(done, "close"):  # what is open is the caller's to close
+                raise KeyboardInterrupt
+            return done
+
+        return strike
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_while_opening_leaves_nothing_behind(stores, after):
+    """Neither the lock nor a file: it can be opened again at once, and is what it was."""
+    with stores.open() as store:
+        store.kv.put("a", 1)
+        store._backend.make_snapshot()
+        store.notes.put("b", "text")
+        expected = everything(store)
+    number, reached = 0, True
+    while reached:
+        number += 1
+        before = set(os.listdir("/proc/self/fd"))
+        disk = Interrupting(number, after)
+        with suppress(KeyboardInterrupt):
+            stores.open(disk=disk).close()
+        reached = disk.left <= 0
+        assert set(os.listdir("/proc/self/fd")) == before, number
+        with stores.open() as store:
+            assert everything(store) == expected, number
+    assert number > 15
+
+
+@pytest.mark.parametrize("where", ["Transcript", "_logger", "Committer"])
+def test_an_interrupt_behind_recovery_leaves_nothing_behind(stores, monkeypatch, where):
+    def interrupted(*what, **how):
+        raise KeyboardInterrupt
+
+    with stores.open() as store:
+        store.kv.put("a", 1)
+        whole = store._backend._log._file.size
+        store.kv.put("b", 1)
+    (segment,) = (stores.directory / "wal").glob("*.wal")
+    segment.write_bytes(segment.read_bytes()[: whole + 3])  # something to be logged
+    before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        module = "holdfast.backends.resident" if where == "Committer" else "holdfast.backends.log_engine.backend"
+        patch.setattr(f"{module}.{where}" + (".log" if where == "_logger" else ""), interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stores.open()
+    assert set(os.listdir("/proc/self/fd")) == before
+    with stores.open() as store:
+        assert store.kv.get("a") == 1
