@@ -87,9 +87,11 @@ class Table:
         self._keys: OrderedItems[bytes] | None = None
         self._indexes: dict[int, OrderedItems[Cursor]] = {EXPIRY_INDEX: OrderedItems()}
 
-    def put(self, record: Record | None, key: bytes) -> Record | None:
-        """Set (None: remove) the record under a key, keeping the blobs it had if it brings none; return the one
-        before."""
+    def put(self, record: Record | None, key: bytes) -> None:
+        """Set (None: remove) the record under a key, keeping the blobs it had if it brings none.
+
+        What is under the key changes last, so that an interrupt is made good by doing it again.
+        """
         before = self.by_key.get(key)
         indexes = self._indexes
         if before is not None:
@@ -98,20 +100,19 @@ class Table:
                     indexes[index].remove((value, key))
         if record is None:
             if before is not None:
-                del self.by_key[key]
                 if self._keys is not None:
                     self._keys.remove(key)
-            return before
+                del self.by_key[key]
+            return
         if before is None:
             if self._keys is not None:
                 self._keys.add(key)
         elif record.blobs is None and before.blobs:
             record = with_blobs(record, before.blobs)
-        self.by_key[key] = record
         for index, value in record.terms:
             if index in indexes:
                 indexes[index].add((value, key))
-        return before
+        self.by_key[key] = record
 
     def load(self, records: Sequence[Record]) -> None:
         """Add records whose keys are not there, before anything else is done."""
@@ -315,17 +316,19 @@ class SpaceTables:
             self.head = head
 
     def put(self, kind: int, table: Table, key: bytes, record: Record | None, sequence: int) -> None:
-        """Set or remove (at the commit ``sequence``) one record, and tell the change feed and the snapshots."""
-        before = table.put(record, key)
-        place = (kind, key)
-        if record is None:
-            if before is None:
-                return
-            deleted_at = None
-            self.tombstones[place] = sequence
-        else:
-            deleted_at = self.tombstones.pop(place, None) if self.tombstones else None
+        """Set or remove (at the commit ``sequence``) one record, and tell the change feed and the snapshots.
+
+        They are told first, of what stands there now: so an interrupt is made good by doing it again.
+        """
+        before, place = table.by_key.get(key), (kind, key)
+        deleted_at = None
+        if record is not None:
+            deleted_at = self.tombstones.get(place) if self.tombstones else None
             sequence = record.revision
+        elif before is None:
+            return
+        else:
+            self.tombstones[place] = sequence
         if self.overlays:
             told = None
             if before is not None:
@@ -338,9 +341,12 @@ class SpaceTables:
         if self._feed is not None:
             if before is not None:
                 self._feed.remove((before.revision, kind, key))
-            elif deleted_at is not None:
+            if deleted_at is not None:
                 self._feed.remove((deleted_at, kind, key))
             self._feed.add((sequence, kind, key))
+        table.put(record, key)
+        if deleted_at is not None:
+            del self.tombstones[place]
 
     def untell(self, place: tuple[int, bytes], deleted_at: int | None) -> None:
         """Tell of a deletion as before the commit that made what it has now deleted: at a revision, or not at all."""

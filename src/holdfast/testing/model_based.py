@@ -39,6 +39,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.memories: dict[UUID, tuple[str, str | None, int, bool]] = {}
         self.events: dict[str, list[Any]] = {}
         self.trimmed: dict[str, int] = {}
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.states: dict[str, tuple[Any, int]] = {}
+        self.spans: dict[UUID, tuple[str | None, dict[str, Any]]] = {}
         self.expired: set[str] = set()
         self.followed: set[str] = set()
         self.position = 0
@@ -146,6 +149,51 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.events.trim(stream, before) == max(0, behind - first)
         self.trimmed[stream] = max(first, behind)
 
+    @rule(key=KEYS, field=st.sampled_from("ab"), value=VALUES, inside=st.booleans())
+    def set_field(self, key: str, field: str, value: Any, inside: bool) -> None:
+        with self.scope(inside) as scope:
+            if key not in self.documents:
+                scope.json.put(key, {})
+            scope.json.set(key, f"/{field}", value)
+            assert scope.json.get(key, f"/{field}", "nothing") == value
+        self.documents.setdefault(key, {})[field] = value
+
+    @rule(key=KEYS, inside=st.booleans())
+    def delete_document(self, key: str, inside: bool) -> None:
+        with self.scope(inside) as scope:
+            assert scope.json.delete(key) == (key in self.documents)
+        self.documents.pop(key, None)
+
+    @rule(key=KEYS, value=VALUES, inside=st.booleans())
+    def set_state(self, key: str, value: Any, inside: bool) -> None:
+        with self.scope(inside) as scope:
+            scope.states.set(key, value)
+            assert scope.states.read(key, "nothing") == value
+        self.states[key] = value, self.states.get(key, (None, 0))[1] + 1
+
+    @rule(key=KEYS, expected=VALUES, value=VALUES, inside=st.booleans())
+    def swap_state(self, key: str, expected: Any, value: Any, inside: bool) -> None:
+        before = self.states.get(key)
+        happens = before is not None and before[0] == expected and type(before[0]) is type(expected)
+        with self.scope(inside) as scope:
+            assert scope.states.compare_and_set(key, expected, value) == happens
+        if before is not None and happens:
+            self.states[key] = value, before[1] + 1
+
+    @rule(id=IDS, tag=SESSIONS, inside=st.booleans())
+    def begin_span(self, id: UUID, tag: str | None, inside: bool) -> None:
+        if id not in self.spans:
+            with self.scope(inside) as scope:
+                scope.traces.record("step", id=id, tags=[tag] if tag else [])
+            self.spans[id] = tag, {}
+
+    @rule(id=IDS, name=st.sampled_from("xy"), value=VALUES, inside=st.booleans())
+    def annotate_span(self, id: UUID, name: str, value: Any, inside: bool) -> None:
+        if id in self.spans:
+            with self.scope(inside) as scope:
+                scope.traces.annotate(id, attributes={name: value})
+            self.spans[id][1][name] = value
+
     @rule(key=KEYS)
     def put_what_expires(self, key: str) -> None:
         self.store.kv.put(key, 0, ttl=0.000_001)
@@ -169,6 +217,7 @@ class StoreMachine(RuleBasedStateMachine):
         there = "default" in self.store.spaces()
         assert self.store.drop_space("default") == there and (there or not self.kv)
         self.kv, self.memories, self.events, self.trimmed, self.expired = {}, {}, {}, {}, set()
+        self.documents, self.states, self.spans = {}, {}, {}
         assert self.store.spaces() == []
 
     @rule(keep=st.integers(0, 3))
@@ -215,6 +264,16 @@ class StoreMachine(RuleBasedStateMachine):
                 id for id, memory in lives.items() if memory[1] == session
             }
             assert memories.count(session_id=session) == sum(memory[1] == session for memory in lives.values())
+
+    @invariant()
+    def the_others_agree(self) -> None:
+        store = self.store
+        assert [(one.key, one.value) for one in store.json.scan()] == sorted(self.documents.items())
+        found = [(one.key, one.value, one.version) for one in store.states.scan()]
+        assert found == [(key, *self.states[key]) for key in sorted(self.states)]
+        spans = {span.id: (next(iter(span.tags), None), span.attributes) for span in store.traces.list(limit=None)}
+        assert spans == self.spans
+        assert store.traces.count(tags=["s"]) == sum(tag == "s" for tag, _ in self.spans.values())
 
     @invariant()
     def events_agree(self) -> None:

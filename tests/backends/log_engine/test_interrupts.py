@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import linecache
+import os
+import random
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 import holdfast
+from holdfast import tables
+from holdfast.log.files import Disk
 from holdfast.testing.faults import FaultyDisk
 
 from .conftest import everything
@@ -144,3 +152,140 @@ def test_a_size_that_cannot_be_read_is_told(stores, monkeypatch):
         monkeypatch.setattr(store._backend._disk, "size", refused)
         with pytest.raises(holdfast.ReadError):
             store.status()
+
+
+def found_at(store):
+    """What of a store does not depend on who asks: the heads, the feeds, the order of all indexes."""
+    return {name: (one["head"], one["feed"], one["places"]) for name, one in everything(store).items()}
+
+
+def many_kinds(store):
+    with store.transaction() as tx:
+        tx.memories.update(UUID(int=1), tags=["b"], session_id="z")
+        tx.kv.delete("a")
+        tx.kv.put("c", 2)
+        tx.kv.put("b", 3, ttl=2000)
+        tx.kv.put("n", 1, ttl=100)
+        tx.events.append("s", 2)
+
+
+@pytest.mark.parametrize("write", [
+    many_kinds,
+    lambda store: store.kv.put("b", 9, ttl=5000),
+    lambda store: store.states.init("x", 1, ttl=1000),
+    lambda store: store.kv.delete("b"),
+    lambda store: store.drop_space("default"),
+], ids=["transaction", "change", "create", "delete", "drop"])  # fmt: skip
+def test_an_interrupt_at_any_line_of_the_tables_is_made_good(stores, tmp_path, write):
+    """Every fifth line from a random one on: feed, indexes and an open snapshot are as if there had been none."""
+    seed = int(os.environ.get("HOLDFAST_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+    print(f"HOLDFAST_SEED={seed}")
+    line, struck = 1 + seed % 5, True
+    while struck:
+        with stores.open(tmp_path / str(line), durability="ephemeral") as store:
+            store.memories.store("m", session_id="s", tags=["a"], id=UUID(int=1))
+            store.kv.put_many({"a": 1, "b": 2, "c": 1})
+            store.kv.put("b", 2, ttl=1000)
+            store.kv.delete("c")
+            assert len(list(store.changes())) == 4 and store.memories.count(session_id="s") == 1
+            with store.snapshot() as snapshot:
+                before = snapshot.kv.scan(), snapshot.memories.get_by_session("s")
+                struck = interrupted_at(line, lambda store=store: write(store))
+                assert (snapshot.kv.scan(), snapshot.memories.get_by_session("s")) == before, line
+            store.space("other").kv.put("after", 1)
+            live = found_at(store)
+        with stores.open(tmp_path / str(line)) as store:
+            assert found_at(store) == live, line
+        line += 5
+
+
+def interrupted_at(number, work):
+    """Do the work, with a KeyboardInterrupt at one line of the tables; return whether it came to that."""
+    count, usual = 0, sys.gettrace()
+
+    def trace(frame, event, argument):
+        nonlocal count
+        if frame.f_code.co_filename != tables.__file__:
+            return None
+        if event == "line" and not linecache.getline(tables.__file__, frame.f_lineno).lstrip().startswith("with "):
+            count += 1
+            if count == number:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(usual)
+    return count >= number
+
+
+class Interrupting(Disk):
+    """A disk on which a KeyboardInterrupt strikes at the n-th thing that is done, before or after it is."""
+
+    def __init__(self, number, after):
+        self.left, self.after = number, after
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name.startswith("_") or name in ("left", "after"):
+            return found
+
+        def strike(*what, **how):
+            self.left -= 1
+            if self.left == 0 and not self.after:
+                raise KeyboardInterrupt
+            done = found(*what, **how)
+            if self.left == 0 and self.after and not hasattr(done, "close"):  # what is open is the caller's to close
+                raise KeyboardInterrupt
+            return done
+
+        return strike
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_while_opening_leaves_nothing_behind(stores, after):
+    """Neither the lock nor a file: it can be opened again at once, and is what it was."""
+    with stores.open() as store:
+        store.kv.put("a", 1)
+        store._backend.make_snapshot()
+        store.notes.put("b", "text")
+        expected = everything(store)
+    number, reached = 0, True
+    while reached:
+        number += 1
+        before = set(os.listdir("/proc/self/fd"))
+        disk = Interrupting(number, after)
+        with suppress(KeyboardInterrupt):
+            stores.open(disk=disk).close()
+        reached = disk.left <= 0
+        assert set(os.listdir("/proc/self/fd")) == before, number
+        with stores.open() as store:
+            assert everything(store) == expected, number
+    assert number > 15
+
+
+@pytest.mark.parametrize("where", ["Transcript", "_logger", "Committer"])
+def test_an_interrupt_behind_recovery_leaves_nothing_behind(stores, monkeypatch, where):
+    def interrupted(*what, **how):
+        raise KeyboardInterrupt
+
+    with stores.open() as store:
+        store.kv.put("a", 1)
+        whole = store._backend._log._file.size
+        store.kv.put("b", 1)
+    (segment,) = (stores.directory / "wal").glob("*.wal")
+    segment.write_bytes(segment.read_bytes()[: whole + 3])  # something to be logged
+    before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        module = "holdfast.backends.resident" if where == "Committer" else "holdfast.backends.log_engine.backend"
+        patch.setattr(f"{module}.{where}" + (".log" if where == "_logger" else ""), interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stores.open()
+    assert set(os.listdir("/proc/self/fd")) == before
+    with stores.open() as store:
+        assert store.kv.get("a") == 1

@@ -26,7 +26,7 @@ from weakref import WeakSet
 import msgspec
 
 from holdfast.backend import Capabilities, Compaction, StagedSpace
-from holdfast.backends.log_engine.check import faults, leftovers
+from holdfast.backends.log_engine.check import faults, leftovers, stored_bytes
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.saving import save_image
@@ -34,7 +34,7 @@ from holdfast.backends.log_engine.transcript import Transcript
 from holdfast.backends.resident import ResidentBackend, ResidentStep
 from holdfast.codec import MSGPACK
 from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
-from holdfast.errors import ClosedError, HoldfastError, InitError, ReadError, ReadOnlyError, StorageError
+from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError, StorageError
 from holdfast.flusher import Flusher
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
@@ -101,12 +101,16 @@ class LogBackend(ResidentBackend):
         self._snapshot_error: HoldfastError | None = None
         self._snapshot_sequence = self._snapshot_size = self._snapshot_end = 0
         self._require_directory(create)
-        if read_only:
-            self._follow_anew()
-        else:
-            self._open()
-        super().__init__(registry)
-        self._spaces = self._state.spaces
+        try:
+            if read_only:
+                self._follow_anew()
+            else:
+                self._open()
+            super().__init__(registry)
+            self._spaces = self._state.spaces
+        except BaseException:
+            self._let_go()
+            raise
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -127,14 +131,10 @@ class LogBackend(ResidentBackend):
         self._disk.make_directories(self.directory)
         owner = this_process()
         self._lock = self._disk.lock(self.directory / "LOCK", f"process {owner.pid} on {owner.host}")
-        try:
-            self._state, recovery = recover(self.directory, self._disk, self._registry, MSGPACK)
-            self._log = recovery.finish()
-            self._transcript = Transcript(self._registry, self._state.numbering)
-            self._heads = {name: tables.head.sequence for name, tables in self._state.spaces.items()}
-        except BaseException:
-            self._lock.release()
-            raise
+        self._state, recovery = recover(self.directory, self._disk, self._registry, MSGPACK)
+        self._log = recovery.finish()
+        self._transcript = Transcript(self._registry, self._state.numbering)
+        self._heads = {name: tables.head.sequence for name, tables in self._state.spaces.items()}
         report = self._state.report
         if report.snapshot is not None:
             self._snapshot_sequence = report.snapshot_sequence
@@ -150,6 +150,13 @@ class LogBackend(ResidentBackend):
             _logger.error("%s lost %s transactions that were on stable storage", self.directory, report.lost)
         for reason in self._state.refold.frozen.values():
             _logger.warning("%s: %s; what it belongs to takes no writes", self.directory, reason)
+
+    def _let_go(self) -> None:
+        """Close what was opened of a store that is not to be used."""
+        if self._log is not None:
+            self._log.let_go()
+        if self._lock is not None:
+            self._lock.release()
 
     def _refused(self) -> Mapping[int, str]:
         return self._state.refold.frozen
@@ -286,19 +293,7 @@ class LogBackend(ResidentBackend):
         return Compaction(before, self._bytes(), trimmed)
 
     def _bytes(self) -> int:
-        """What the files hold, without the space that is reserved for the log ahead of what is written."""
-        written = {one.path: one.size for one in self._log.segments} if self._log is not None else {}
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
-        return sum(written.get(path) or self._size(path) for path in files)
-
-    def _size(self, path: Path) -> int:
-        """The length of a file; 0 if it has been removed, or given its name, since it was listed."""
-        try:
-            return self._disk.size(path)
-        except ReadError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return 0
-            raise
+        return stored_bytes(self.directory, self._disk, () if self._log is None else self._log.segments)
 
     def _write_snapshot(self, *, always: bool = False) -> Path | None:
         log, state = self._log, self._state

@@ -8,7 +8,7 @@ just writing is no fault.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from holdfast.errors import CorruptionError, FormatError, HoldfastError, ReadErr
 from holdfast.log.files import Disk
 from holdfast.log.frame import Frame
 from holdfast.log.recovery import LogRecovery, RecoveryReport
-from holdfast.log.segments import find_segments, segment_folder, slots_path
+from holdfast.log.segments import Segment, find_segments, segment_folder, slots_path
 from holdfast.log.slots import blank_around_slots, read_slots
 from holdfast.log.snapshot import SnapshotReader, find_snapshots, snapshot_folder
 from holdfast.log.survey import Gap, survey
@@ -41,6 +41,23 @@ def faults(directory: Path, disk: Disk, registry: PrimitiveRegistry) -> Iterator
     yield from check.snapshots()
     yield from check.log()
     yield from check.slots()
+
+
+def stored_bytes(directory: Path, disk: Disk, segments: Iterable[Segment]) -> int:
+    """What the files of a store hold; of ``segments``, those of its log, without the space reserved ahead of them."""
+    written = {one.path: one.size for one in segments}
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return sum(written.get(path) or _size(path, disk) for path in files)
+
+
+def _size(path: Path, disk: Disk) -> int:
+    """The length of a file; 0 if it has been removed, or given its name, since it was listed."""
+    try:
+        return disk.size(path)
+    except ReadError as error:
+        if _is_gone(error):
+            return 0
+        raise
 
 
 def leftovers(directory: Path, disk: Disk) -> list[str]:
