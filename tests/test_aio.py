@@ -288,7 +288,11 @@ def held(url):
     async def opened(main):
         async with await holdfast.open_async(url) as store:
             lock = store._store._backend._write_lock
-            await main(store, store.space("p"), lock, inline=url == "memory:")
+            try:
+                await main(store, store.space("p"), lock, inline=url == "memory:")
+            finally:
+                if lock.locked():
+                    lock.release()  # or closing would wait for ever
 
     return lambda main: asyncio.run(asyncio.wait_for(opened(main), 20))
 
@@ -420,6 +424,38 @@ def test_a_timeout_carries_the_handle_of_what_it_cancelled(held):
         assert holdfast.CommitHandle.of(early.value) is None
         await asyncio.gather(*blocked)
         assert holdfast.CommitHandle.of(ValueError("no")) is None
+
+    held(main)
+
+
+def test_what_a_thread_was_doing_tells_how_it_ended(held):
+    async def main(store, space, lock, inline):
+        if inline:
+            return  # nothing is done in a thread
+        span = await space.traces.record("task")
+        lock.acquire()
+        calls = [space.run("nightly"), space.traces.delete_tree(span)]
+        calls += [space.states.apply("n", lambda n: n + 1, default=0)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0.1)
+        handles = []
+        for task in tasks:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            handles.append(holdfast.CommitHandle.of(caught.value))
+        lock.release()
+        run, deleted, state = [await handle for handle in handles]
+        async with run:
+            await run.kv.put("mine", 1)
+        assert run.record.status == "completed" and (state.value, deleted) == (1, 1)
+        async with space.transaction() as tx:
+            reading = asyncio.create_task(tx.kv.get("mine"))
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await reading
+            assert holdfast.CommitHandle.of(caught.value) is None, "a transaction commits at its end only"
 
     held(main)
 

@@ -20,9 +20,11 @@ def test_the_demo_loses_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-m", "holdfast.demo"], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "COLUMNS": "120"})  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    told = re.search(r"killed with SIGKILL 5 times; it acknowledged (\d+) steps", done.stdout)
-    assert told is not None, done.stdout
-    assert demo.STEPS - 5 <= int(told[1]) <= demo.STEPS  # a kill may strike between a commit and its being told
+    told = re.findall(r"killed with SIGKILL 5 times; it acknowledged (\d+) steps", done.stdout)
+    assert len(told) == len(demo.STORES), done.stdout
+    for steps in told:  # a kill may strike between a commit and its being told
+        assert demo.STEPS - 5 <= int(steps) <= demo.STEPS
+    assert done.stdout.count("✓") == 7 * len(demo.STORES)
     assert "✗" not in done.stdout
 
 

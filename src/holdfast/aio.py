@@ -145,11 +145,11 @@ class AsyncRun(_AsyncCommits):
 
     async def end(self) -> RunRecord:
         """Complete the run."""
-        return await self._worker.hop(self._run.end)
+        return await self._worker.commit(self._run.end)
 
     async def fail(self, error: str) -> RunRecord:
         """End the run as failed."""
-        return await self._worker.hop(self._run.fail, error)
+        return await self._worker.commit(partial(self._run.fail, error))
 
     async def __aenter__(self) -> AsyncRun:
         return self
@@ -157,7 +157,7 @@ class AsyncRun(_AsyncCommits):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._worker.hop(self._run.__exit__, kind, error, trace)
+        await self._worker.commit(partial(self._run.__exit__, kind, error, trace))
 
 
 class AsyncSpace(_AsyncCommits):
@@ -177,14 +177,16 @@ class AsyncSpace(_AsyncCommits):
         lease_seconds: float = LEASE_SECONDS,
     ) -> AsyncRun:
         """Create and begin a run: ``async with await space.run("nightly") as run``."""
-        begun = await self._worker.hop(
-            self._space.run, name, tags=tags, metadata=metadata, parent=parent, lease_seconds=lease_seconds
-        )
-        return AsyncRun(self._worker, begun)
+
+        def begin() -> AsyncRun:
+            begun = self._space.run(name, tags=tags, metadata=metadata, parent=parent, lease_seconds=lease_seconds)
+            return AsyncRun(self._worker, begun)
+
+        return await self._worker.commit(begin)
 
     async def resume(self, id: UUID | str) -> AsyncRun:
         """Make a run active again and enter it; the twin of ``space.runs.resume``."""
-        return AsyncRun(self._worker, await self._worker.hop(self._space.runs.resume, id))
+        return await self._worker.commit(lambda: AsyncRun(self._worker, self._space.runs.resume(id)))
 
     async def replay(self, run: UUID | str | Run | RunRecord, *, at: int | None = None) -> Replay:
         """Return what a run made; it is in memory, so it is read without ``await``."""
@@ -200,7 +202,7 @@ class AsyncSpace(_AsyncCommits):
 
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, int]:
         """Remove records that have expired; return how many of each kind."""
-        return await self._worker.hop(self._space.sweep, limit=limit, dry_run=dry_run)
+        return await self._worker.commit(partial(self._space.sweep, limit=limit, dry_run=dry_run))
 
     async def retain(
         self,
@@ -214,15 +216,17 @@ class AsyncSpace(_AsyncCommits):
         dry_run: bool = False,
     ) -> Retention:
         """Keep what a policy keeps of a kind, and let the rest go for good."""
-        return await self._worker.hop(
-            self._space.retain,
-            kind,
-            older_than=older_than,
-            keep_days=keep_days,
-            keep_last=keep_last,
-            where=where,
-            journals=journals,
-            dry_run=dry_run,
+        return await self._worker.commit(
+            partial(
+                self._space.retain,
+                kind,
+                older_than=older_than,
+                keep_days=keep_days,
+                keep_last=keep_last,
+                where=where,
+                journals=journals,
+                dry_run=dry_run,
+            )
         )
 
     async def forget(
@@ -235,7 +239,9 @@ class AsyncSpace(_AsyncCommits):
         dry_run: bool = False,
     ) -> Forgetting:
         """Forget for good, with every trace; see ``Space.forget``."""
-        return await self._worker.hop(self._space.forget, kind, keys, session_id=session_id, run=run, dry_run=dry_run)
+        return await self._worker.commit(
+            partial(self._space.forget, kind, keys, session_id=session_id, run=run, dry_run=dry_run)
+        )
 
     def watch(
         self, after: int | None = None, *, timeout: float | None = None, kinds: Iterable[str] | None = None
@@ -309,7 +315,7 @@ class AsyncStore:
 
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> dict[str, dict[str, int]]:
         """Remove what has expired in all spaces; return how many by space and kind."""
-        return await self._worker.hop(self._store.sweep, limit=limit, dry_run=dry_run)
+        return await self._worker.commit(partial(self._store.sweep, limit=limit, dry_run=dry_run))
 
     async def verify(self) -> list[str]:
         """Check everything; one line for each fault."""
@@ -321,11 +327,11 @@ class AsyncStore:
 
     async def drop_space(self, name: str) -> bool:
         """Remove everything of a space in one commit; True if there was something."""
-        return await self._worker.hop(self._store.drop_space, name)
+        return await self._worker.commit(partial(self._store.drop_space, name))
 
     async def compact(self, *, keep_changes: int = CHANGES_KEPT) -> Compaction:
         """Give the room of what was deleted back; returns the sizes."""
-        return await self._worker.hop(self._store.compact, keep_changes=keep_changes)
+        return await self._worker.commit(partial(self._store.compact, keep_changes=keep_changes))
 
     async def refresh(self) -> int:
         """Take in what another process has committed, where this store is a reader beside a writer (``log:``)."""

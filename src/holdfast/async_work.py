@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from holdfast.commit_handle import CommitHandle
@@ -70,8 +71,11 @@ class Worker:
         """Run a function in a thread whatever the backend, because it computes for long; otherwise as ``hop``."""
         return await asyncio.wrap_future(await self._begin(function, *args, **kwargs))
 
-    async def commit(self, function: Callable[[], T], receipt: Callable[[], Receipt | None]) -> T:
-        """As ``hop``, for what ends in a commit; ``receipt`` tells it afterwards. When cancelled, as ``submit``."""
+    async def commit(self, function: Callable[[], T], receipt: Callable[[], Receipt | None] = lambda: None) -> T:
+        """As ``hop``, for what may commit; ``receipt`` tells it afterwards, where that is known.
+
+        When it is cancelled while it runs, the CancelledError carries a handle.
+        """
         self._require_open()
         if self._inline:
             return function()
@@ -193,7 +197,9 @@ class AsyncFace(Generic[F]):
         self._face = face
 
     async def _hop(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._worker.hop(method, *args, **kwargs)
+        if self._writing is None:  # inside a transaction, which is dropped when this is cancelled
+            return await self._worker.hop(method, *args, **kwargs)
+        return await self._worker.commit(partial(method, *args, **kwargs))
 
     async def _leave(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._worker.leave(method, *args, **kwargs)
@@ -207,14 +213,14 @@ class AsyncFace(Generic[F]):
     @asynccontextmanager
     async def _within(self, block: AbstractContextManager[T]) -> AsyncIterator[T]:
         """Put a synchronous block around an asynchronous one: entering is a hop, and leaving."""
-        entered = await self._worker.hop(block.__enter__)
+        entered = await self._hop(block.__enter__)
         try:
             yield entered
         except BaseException as error:
-            if not await self._worker.hop(block.__exit__, type(error), error, error.__traceback__):
+            if not await self._hop(block.__exit__, type(error), error, error.__traceback__):
                 raise
         else:
-            await self._worker.hop(block.__exit__, None, None, None)
+            await self._hop(block.__exit__, None, None, None)
 
     @staticmethod
     def _as_list(method: Callable[P, Iterator[T]]) -> Callable[P, list[T]]:

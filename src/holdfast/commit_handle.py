@@ -25,7 +25,8 @@ class CommitHandle(Generic[T]):
     Awaiting gives what the call would have returned, or raises what it would have raised; that may be cancelled, and
     done again. ``CommitHandle.of(error)`` finds it; ``.done``, ``.receipt`` (sequence, time, durability) and ``.error``
     tell without waiting; ``result(timeout=)`` waits in a thread. There
-    is no handle where the call was cancelled before its commit was queued: then nothing happens.
+    is no handle where the call was cancelled before it was under way, or inside a transaction, which is dropped then:
+    nothing was committed, and nothing will be.
     """
 
     def __init__(self, future: concurrent.futures.Future[T], receipt: Callable[[], Receipt | None]) -> None:
@@ -51,7 +52,9 @@ class CommitHandle(Generic[T]):
     def attach(self, error: BaseException) -> None:
         """Let an error carry this handle, and say so."""
         setattr(error, _ATTRIBUTE, self)
-        error.add_note("the commit was queued already, so it takes place; holdfast.CommitHandle.of(error) tells how")
+        error.add_note(
+            "it was under way already, so it takes place; holdfast.CommitHandle.of(error) tells how it ended"
+        )
 
     @property
     def done(self) -> bool:
@@ -60,7 +63,10 @@ class CommitHandle(Generic[T]):
 
     @property
     def receipt(self) -> Receipt | None:
-        """The sequence, time and durability of the commit; None before it, if it failed, or if nothing was written."""
+        """The sequence, time and durability of the commit; None before it, if it failed, or if it wrote nothing.
+
+        None also for a call that is not one commit, as ``runs`` and ``sweep``; awaiting tells of those.
+        """
         return self._receipt() if self.done and self._future.exception() is None else None
 
     @property

@@ -2,7 +2,7 @@
 
 Takes in this repository's documents and history; runs an agent in a process of its own that writes in transactions
 while it is killed with SIGKILL several times; then shows that every acknowledged write is there and no half of one,
-searches, and replays the run. Ends with 1 if any of that is not so.
+searches, and replays the run. All of that on an SQLite file, and on a write-ahead log. Ends with 1 if any is not so.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import holdfast
 
-STORE = Path(".demo") / "agent.db"
+FOLDER = Path(".demo")
+STORES = {"SQLite": f"{FOLDER}/agent.db", "log": f"log:{FOLDER}/agent"}
 SPACE = "demo"
 KILLS = 5
 STEPS = 400
 STREAM = "steps"
 
 
-def agent(store_path: str, run_id: str) -> None:
+def agent(store: str, run_id: str) -> None:
     """The agent: each step is one transaction of three kinds of records; a step is told when it is acknowledged."""
-    with holdfast.open(store_path, create=False) as store:
-        run = store.space(SPACE).runs.resume(run_id)
+    with holdfast.open(store, create=False) as opened:
+        run = opened.space(SPACE).runs.resume(run_id)
         for step in range(run.events.length(STREAM), STEPS):
             with run.transaction() as tx:
                 tx.memories.store(
@@ -43,7 +45,7 @@ def agent(store_path: str, run_id: str) -> None:
             sys.stdin.readline()  # whoever drives it says when to go on
 
 
-def drive(run_id: str, kills: int) -> tuple[set[int], int]:
+def drive(store: str, run_id: str, kills: int) -> tuple[set[int], int]:
     """Run the agent and kill it; return the steps that it acknowledged, and how often it was killed.
 
     Raises RuntimeError if it ends in any other way than by the kill or with its work done.
@@ -51,7 +53,7 @@ def drive(run_id: str, kills: int) -> tuple[set[int], int]:
     acknowledged: set[int] = set()
     killed = 0
     while True:
-        command = [sys.executable, "-m", "holdfast.demo", "--agent", str(STORE), run_id]
+        command = [sys.executable, "-m", "holdfast.demo", "--agent", store, run_id]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             assert process.stdin is not None and process.stdout is not None
@@ -86,37 +88,24 @@ def check(space: holdfast.Space, acknowledged: set[int]) -> tuple[int, int, int]
     return len(lost), len(half), len(kept) - len(memories) + len(told) - len(events)
 
 
-def main() -> int:
-    """Run the demonstration and return the exit code."""
-    from rich.console import Console
-    from rich.table import Table
+def trial(url: str, tell: Callable[[str], object]) -> tuple[list[tuple[str, Any, bool]], list[Any], int]:
+    """Do the main job on one store; return what was found (name, value, whether it is good), the hits, and the size.
 
+    Raises RuntimeError as ``drive`` does.
+    """
     from holdfast.capture import git, markdown
     from holdfast.capture.sync import sync
 
-    console = Console(highlight=False, soft_wrap=True)
-    shutil.rmtree(STORE.parent, ignore_errors=True)
-    console.print(
-        "[bold]Holdfast[/bold]: an acknowledged write is never lost, never half-visible, never silently changed\n"
-    )
-    with holdfast.open(STORE) as store:
+    with holdfast.open(url) as store:
         space = store.space(SPACE)
         documents = sync(space, markdown.read([Path("README.md"), *sorted(Path("docs").glob("*"))]))
         commits = sync(space, git.read("."))
-        console.print(
-            f"1. Took in [bold]{documents.added}[/bold] chunks of documents, [bold]{commits.added}[/bold] commits"
-        )
+        tell(f"took in [bold]{documents.added}[/bold] chunks of documents, [bold]{commits.added}[/bold] commits")
         run_id = space.runs.create("demo agent", tags=["demo"]).id
-    console.print(f"2. An agent makes {STEPS} steps, each a transaction of a memory, a value and an event ...")
-    try:
-        acknowledged, killed = drive(str(run_id), KILLS)
-    except RuntimeError as error:
-        console.print(f"   [red]✗[/red] {error}")
-        return 1
-    console.print(
-        f"   ... and was killed with SIGKILL [bold]{killed}[/bold] times; it acknowledged {len(acknowledged)} steps"
-    )
-    with holdfast.open(STORE) as store:
+    tell(f"an agent makes {STEPS} steps, each a transaction of a memory, a value and an event ...")
+    acknowledged, killed = drive(url, str(run_id), KILLS)
+    tell(f"... and was killed with SIGKILL [bold]{killed}[/bold] times; it acknowledged {len(acknowledged)} steps")
+    with holdfast.open(url) as store:
         space = store.space(SPACE)
         lost, half, double = check(space, acknowledged)
         chain = space.events.verify(STREAM)
@@ -126,29 +115,54 @@ def main() -> int:
         faults = store.verify()
         hits = space.memories.search("acknowledged write never lost", limit=3)
         size = store.status()["bytes"]
-    table = Table(box=None, pad_edge=False, show_header=False)
-    rows: list[tuple[str, Any, bool]] = [
-        ("acknowledged steps that are lost", lost, lost == 0),
-        ("transactions that are there by half", half, half == 0),
-        ("records that are there twice", double, double == 0),
+    found: list[tuple[str, Any, bool]] = [
+        ("acknowledged steps lost", lost, lost == 0),
+        ("transactions there by half", half, half == 0),
+        ("records there twice", double, double == 0),
         ("hash chain of the events", "whole" if chain.ok else chain.error, chain.ok and chain.length == STEPS),
-        ("replay of the run", f"{replay.entries} entries, {'the same' if same else 'NOT the same'} values", same),
+        ("replay of the run", f"{replay.entries} entries{'' if same else ', NOT the same'}", same),
         ("faults that verify found", len(faults), not faults),
         ("found by search", len(hits), bool(hits)),
     ]
-    for name, value, good in rows:
-        table.add_row("  ", "[green]✓[/green]" if good else "[red]✗[/red]", name, f"[bold]{value}[/bold]")
+    return found, hits, size
+
+
+def main() -> int:
+    """Run the demonstration and return the exit code."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    console.print(
+        "[bold]Holdfast[/bold]: an acknowledged write is never lost, never half-visible, never silently changed"
+    )
+    trials = {}
+    for number, (name, url) in enumerate(STORES.items(), 1):
+        console.print(f"\n{number}. {name} ({url})")
+        try:
+            trials[name] = trial(url, lambda text: console.print(f"   {text}"))
+        except RuntimeError as error:
+            console.print(f"   [red]✗[/red] {error}")
+            return 1
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "", *trials):
+        table.add_column(heading)
+    for row in zip(*(found for found, _, _ in trials.values()), strict=True):
+        cells = [f"{'[green]✓[/green]' if good else '[red]✗[/red]'} {value}" for _, value, good in row]
+        table.add_row("  ", row[0][0], *cells)
     console.print("\n3. After reopening:")
     console.print(table)
     console.print('\n4. Searched for "acknowledged write never lost":')
-    for hit in hits:
+    for hit in next(iter(trials.values()))[1]:
         place = hit.record.file_path or hit.record.metadata.get("commit", "")
         console.print(f"   {hit.score:.2f}  [cyan]{str(place)[:24]:24}[/cyan] ", end="")
         console.print(" ".join(hit.highlight.split())[: max(20, console.width - 36)], markup=False)
-    console.print(
-        f"\nThe store is {STORE} ({size / 1e6:.1f} MB). Look at it: .venv/bin/holdfast status --store {STORE}"
-    )
-    return 0 if all(good for _, _, good in rows) else 1
+    for name, url in STORES.items():
+        size = trials[name][2] / 1e6
+        console.print(f"\nLook at it ({size:.1f} MB): .venv/bin/holdfast status --store {url}", end="")
+    console.print()
+    return 0 if all(good for found, _, _ in trials.values() for _, _, good in found) else 1
 
 
 if __name__ == "__main__":
