@@ -80,6 +80,8 @@ class SnapshotWriter:
         self.path = folder / f"{header.sequence:020d}.snap"
         self._beside = folder / f"{header.sequence:020d}.snap.tmp"
         self._disk = disk
+        self.is_in_place = False
+        """Whether the snapshot has its name, or may have it."""
         self._sections = header.sections
         self._file = disk.open_append(self._beside, create=True)
         self._file.truncate(0)
@@ -127,6 +129,7 @@ class SnapshotWriter:
         self._file.write(_WORD.pack(self._crc))
         self._file.sync()
         self._file.close()
+        self.is_in_place = True
         self._disk.rename(self._beside, self.path)
         self._disk.sync_directory(self.path.parent)
         return self.path

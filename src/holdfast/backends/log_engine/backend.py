@@ -3,6 +3,7 @@
     DIR/LOCK          held by the writer; says who it is
     DIR/wal/          the log: what is acknowledged is in here, or in a snapshot
     DIR/snapshots/    the newest two
+    DIR/blobs/        values over 4 KiB of the records in them
     DIR/DURABLE       the highest sequence known to be on stable storage
 
 Promises: a commit is visible only after its frame is in the log (``strict``: on stable storage; ``buffered``: out of
@@ -27,6 +28,7 @@ from holdfast.backend import Capabilities, Compaction, StagedSpace
 from holdfast.backends.log_engine.check import faults, leftovers
 from holdfast.backends.log_engine.image import Image
 from holdfast.backends.log_engine.numbering import Definition
+from holdfast.backends.log_engine.offload import LargeValues
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
@@ -35,6 +37,7 @@ from holdfast.codec import MSGPACK
 from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
 from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError
 from holdfast.flusher import Flusher
+from holdfast.log.blobs import BlobWriter
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
@@ -47,7 +50,7 @@ from holdfast.registry import PrimitiveRegistry
 SNAPSHOT_BYTES = 64 * 1024 * 1024
 """The log grows by this, or by half of the last snapshot if that is more, before a snapshot is made by itself."""
 SNAPSHOTS_KEPT = 2
-_NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots"))
+_NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots", "blobs"))
 """What a crash may leave of a store that was just begun."""
 _logger = logging.getLogger("holdfast")
 
@@ -90,6 +93,7 @@ class LogBackend(ResidentBackend):
         self._snapshot_thread: threading.Thread | None = None
         self._snapshot_error: HoldfastError | None = None
         self._snapshot_sequence = self._snapshot_size = self._snapshot_end = 0
+        self._store_id = b""
         self._require_directory(create)
         if read_only:
             self._follow_anew()
@@ -97,6 +101,9 @@ class LogBackend(ResidentBackend):
             self._open()
         super().__init__(registry)
         self._spaces = self._state.spaces
+        writer = BlobWriter(directory, self._disk, self._store_id, self._state.blob_files)
+        self._large_values = LargeValues(directory, self._disk, writer, self._spaces, self._write_lock)
+        self._large_values.uses(self._snapshot_sequence, self._state.blob_files)
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -122,6 +129,7 @@ class LogBackend(ResidentBackend):
         except BaseException:
             self._lock.release()
             raise
+        self._store_id = self._log.store_id
         report = self._state.report
         if report.snapshot is not None:
             self._snapshot_sequence = report.snapshot_sequence
@@ -248,6 +256,7 @@ class LogBackend(ResidentBackend):
             for _, other in find_snapshots(self.directory, self._disk):
                 if other != path:
                     self._disk.remove(other)
+            self._remove_dead_blobs()
             log.remove_before(self._snapshot_sequence + 1)
             for torn in sorted((self.directory / "wal").glob("*.torn")):
                 self._disk.remove(torn)
@@ -269,8 +278,10 @@ class LogBackend(ResidentBackend):
             log.rotate()
             covered, end = log.sequence, log.end
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
-        path, size = save_image(image, self.directory, self._disk, covered, log.store_id)
+        offload = self._large_values.begin(image, covered, exact=always)
+        path, size = save_image(image, self.directory, self._disk, covered, log.store_id, offload)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
+        self._large_values.placed(covered, offload)
         self._remove_old(log)
         return path
 
@@ -279,8 +290,12 @@ class LogBackend(ResidentBackend):
         found = find_snapshots(self.directory, self._disk)
         for _, path in found[SNAPSHOTS_KEPT:]:
             self._disk.remove(path)
+        self._remove_dead_blobs()
         if len(found) >= SNAPSHOTS_KEPT:
             log.remove_before(found[SNAPSHOTS_KEPT - 1][0] + 1)
+
+    def _remove_dead_blobs(self) -> None:
+        self._large_values.remove_dead([sequence for sequence, _ in find_snapshots(self.directory, self._disk)])
 
     # -- following -----------------------------------------------------------------------------------------------------
 
