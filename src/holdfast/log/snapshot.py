@@ -34,7 +34,7 @@ from zlib import crc32
 
 import msgspec
 
-from holdfast.errors import CorruptionError, FormatError
+from holdfast.errors import CorruptionError, FormatError, StorageError
 from holdfast.log.files import Disk
 
 MAGIC: Final = b"HOLDSNAP"
@@ -130,7 +130,11 @@ class SnapshotWriter:
         self._file.sync()
         self._file.close()
         self.is_in_place = True
-        self._disk.rename(self._beside, self.path)
+        try:
+            self._disk.rename(self._beside, self.path)
+        except StorageError:
+            self.is_in_place = False
+            raise
         self._disk.sync_directory(self.path.parent)
         return self.path
 

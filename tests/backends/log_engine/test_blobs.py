@@ -184,6 +184,7 @@ def test_files_that_are_mostly_dead_are_rewritten_and_removed_when_no_snapshot_n
 
 def test_compaction_leaves_exactly_the_live_values(stores):
     with stores.open() as store:
+        store.space("other").kv.put("k", 1)
         secret, kept = (
             store.memories.store(text, session_id="s", embeddings=large(n)).id for n, text in ((7, "a"), (8, "b"))
         )
@@ -261,7 +262,6 @@ def test_salvage_reads_the_values_of_a_damaged_snapshot(stores, tmp_path):
     report = repair(stores.directory, tmp_path / "target", toy_registry(), salvage=True)
     assert report.salvaged
     lines = (tmp_path / "target" / "salvaged.jsonl").read_text()
-    print(lines)
     assert '"m1"' in lines and "problem" not in lines
 
 
