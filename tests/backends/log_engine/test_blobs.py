@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 import holdfast
+from holdfast.backends.log_engine.recovery import State
 from holdfast.backends.log_engine.repair import repair
 from holdfast.errors import CorruptionError
 from holdfast.log.blobs import blob_folder, blob_path, find_blob_files
@@ -284,6 +285,35 @@ def test_a_follower_reads_on_when_files_are_removed(stores):
             assert [embedding(follower, id) for id in ids] == [0, 1, 2, 3, 4]
             follower.refresh()
             assert everything(follower) == everything(store) and follower.verify() == []
+
+
+def test_a_follower_begins_again_if_files_go_while_it_reads_the_snapshot(stores, monkeypatch):
+    ids = two_memories(stores)
+    with stores.open() as store:
+        store.memories.purge(ids[0])
+        load, loaded = State.load, []
+
+        def late(state, reader, open_files):
+            loaded.append(reader.path)
+            if len(loaded) == 1:
+                store.compact()
+            load(state, reader, open_files)
+
+        monkeypatch.setattr(State, "load", late)
+        with stores.open(read_only=True) as follower:
+            assert everything(follower) == everything(store) and embedding(follower, ids[1]) == 1
+        assert len(loaded) == 2 and loaded[0] != loaded[1]
+
+
+def test_a_snapshot_that_the_medium_cannot_read_is_told(stores, monkeypatch):
+    two_memories(stores)
+
+    def broken(*_):
+        raise holdfast.ReadError("broken")
+
+    monkeypatch.setattr(State, "load", broken)
+    with pytest.raises(holdfast.ReadError):
+        stores.open()
 
 
 @pytest.mark.parametrize(("operation", "fails"), [("write", 8), ("sync", 2), ("rename", 1)])

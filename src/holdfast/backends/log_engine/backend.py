@@ -370,6 +370,7 @@ class LogBackend(ResidentBackend):
                     self._log.close()
         finally:
             super().close()
+            self._large_values.close()
             if self._lock is not None:
                 self._lock.release()
 

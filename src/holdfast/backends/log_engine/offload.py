@@ -127,6 +127,10 @@ class LargeValues:
         self._write_lock = write_lock
         self._used: dict[int, frozenset[int]] = {}
 
+    def close(self) -> None:
+        """Let go of the files; what is still read in them can be read to the end."""
+        self._writer.files = {}
+
     def uses(self, sequence: int, files: Iterable[int]) -> None:
         """Note to which files the snapshot of a sequence refers."""
         self._used[sequence] = frozenset(files)

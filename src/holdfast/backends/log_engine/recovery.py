@@ -121,6 +121,10 @@ def load_newest(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec:
                 state.load(reader, partial(open_blob_files, directory, disk))
         except CorruptionError as error:
             unsound.append(str(error))
+        except ReadError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            unsound.append(str(error))  # its writer has removed it meanwhile, because there is a newer one
         else:
             state.report.unsound = unsound
             return state, reader.header.store_id
