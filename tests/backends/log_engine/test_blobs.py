@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 import holdfast
+from holdfast.backends.log_engine.offload import WholeRecords
 from holdfast.backends.log_engine.recovery import State
 from holdfast.backends.log_engine.repair import repair
 from holdfast.errors import CorruptionError
@@ -314,6 +315,19 @@ def test_a_snapshot_that_the_medium_cannot_read_is_told(stores, monkeypatch):
     monkeypatch.setattr(State, "load", broken)
     with pytest.raises(holdfast.ReadError):
         stores.open()
+
+
+def test_what_a_writer_removes_while_it_is_verified_is_no_fault(stores, monkeypatch):
+    two_memories(stores)
+    with stores.open(read_only=True) as follower:
+
+        def gone(*_):
+            for _, path in find_snapshots(stores.directory, Disk()):
+                path.unlink()
+            raise CorruptionError("its blobs are gone, too")
+
+        monkeypatch.setattr(WholeRecords, "of", gone)
+        assert not [fault for fault in follower.verify() if "blobs are gone" in fault]
 
 
 @pytest.mark.parametrize(("operation", "fails"), [("write", 8), ("sync", 2), ("rename", 1)])
