@@ -15,13 +15,13 @@ from holdfast import codec, entry_types, keys
 from holdfast.backends.log_engine import image, transcript
 from holdfast.backends.log_engine.refold import OpaqueEntry
 from holdfast.cli import root as cli
-from holdfast.log import frame, slots, snapshot
-from holdfast.model import Record
+from holdfast.log import blobs, frame, slots, snapshot
+from holdfast.model import BlobRef, Record
 from holdfast.primitives import vector
 from holdfast.search import index_file
 
 ROOT = Path(__file__).parent.parent
-LAYOUTS = [keys, codec, entry_types, frame, slots, snapshot, image, transcript, vector, index_file]
+LAYOUTS = [keys, codec, entry_types, frame, slots, snapshot, blobs, image, transcript, vector, index_file]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -72,7 +72,7 @@ def test_the_format_page_has_the_layouts_of_the_docstrings(module):
 
 def test_the_format_page_has_the_fields_of_records_and_opaque_entries():
     text = " ".join((ROOT / "docs" / "format.md").read_text(encoding="utf-8").split())
-    for struct in (Record, OpaqueEntry):
+    for struct in (Record, OpaqueEntry, BlobRef):
         assert f"[{', '.join(struct.__struct_fields__)}]" in text, "update docs/format.md"
 
 

@@ -7,7 +7,7 @@ the garbage collector's view (``gc=False``): they hold bytes, integers, strings 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,34 @@ Cursor: TypeAlias = tuple[bytes, bytes]
 """(index value, key): a place in a scan. In a scan by key both halves are the key."""
 
 Blobs: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+class BlobRef(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Where a backend has put the value of a blob: a file of its own, a place in it, the checksum of the bytes.
+
+    Stands in the place of the value in resident tables and snapshots only; whoever asks for blobs gets bytes.
+    """
+
+    file: int
+    offset: int
+    length: int
+    crc: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class BlobSource(Protocol):
+    """A file that holds values of blobs."""
+
+    def load(self, ref: BlobRef) -> bytes:
+        """Return a value; CorruptionError, ReadError."""
+
+
+if TYPE_CHECKING:
+    _KeptBlobs: TypeAlias = Blobs
+else:
+    _KeptBlobs = tuple[tuple[str, bytes | BlobRef], ...]
 
 EXPIRY_INDEX = 0
 """The index that every kind has: when a record expires (only for those that do)."""
@@ -48,7 +76,13 @@ class Record(Header, frozen=True, gc=False):
     are)."""
 
     body: bytes
-    blobs: Blobs | None = None
+    blobs: _KeptBlobs | None = None
+
+
+def refs_of(record: Record | None) -> list[BlobRef]:
+    """Return where those values of its blobs are that are elsewhere."""
+    blobs: Any = None if record is None else record.blobs
+    return [value for _, value in blobs if type(value) is BlobRef] if blobs else []
 
 
 Touched: TypeAlias = dict[bytes, Any]

@@ -16,7 +16,19 @@ from holdfast.backend import StagedSpace, Transaction, View
 from holdfast.codec import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from holdfast.errors import InvalidInputError, ReadOnlyError
 from holdfast.keys import KEY_BYTES_MAX, TERM_BYTES_MAX, TERMS_MAX
-from holdfast.model import Batch, Durability, Erasure, Guard, Header, JournalRow, Receipt, Record, Touched, Written
+from holdfast.model import (
+    Batch,
+    Durability,
+    Erasure,
+    Guard,
+    Header,
+    JournalRow,
+    Receipt,
+    Record,
+    Touched,
+    Written,
+    refs_of,
+)
 from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.validation import require_unchanged
@@ -179,7 +191,7 @@ class Stage:
         for key, whole in zip(keeping, self._view.read(kind, keeping, "blobs") if keeping else (), strict=True):
             if whole is not None and whole.blobs:
                 foreign[key] = msgspec.structs.replace(as_base(foreign[key]), blobs=whole.blobs)
-        return bases_of(foreign, lambda revision: False)
+        return bases_of(foreign, lambda revision: False, self._view, kind)
 
     def _written_by(self, run: bytes, revision: int, sequence: int) -> bool:
         if revision == sequence or (run, revision) in self.staged.runs:
@@ -192,18 +204,24 @@ def refusal(kind: str, why: str) -> ReadOnlyError:
     return ReadOnlyError(f"{kind} takes no writes in this store: {why}")
 
 
-def bases_of(touched: Touched, is_own: Callable[[int], bool]) -> tuple[tuple[bytes, bytes | None], ...]:
+def bases_of(
+    touched: Touched, is_own: Callable[[int], bool], view: View, kind: int
+) -> tuple[tuple[bytes, bytes | None], ...]:
     """Return what a journal keeps of the records that an entry was folded upon: those that its run did not write.
 
-    ``is_own`` tells of a revision whether the run made it.
+    ``is_own`` tells of a revision whether the run made it. Values of blobs that are elsewhere are read through
+    ``view``, which sees the state before the entry: a record has references only if it has kept the committed ones.
     """
-    return tuple(
-        [
-            (key, None if record is None else encode_base(as_base(record)))
-            for key, record in touched.items()
-            if record is None or not is_own(record.revision)
-        ]
-    )
+    bases: list[tuple[bytes, bytes | None]] = []
+    for key, record in touched.items():
+        if record is None:
+            bases.append((key, None))
+        elif not is_own(record.revision):
+            base = as_base(record)
+            if refs_of(base):
+                base = msgspec.structs.replace(base, blobs=view.read(kind, [key], "blobs")[0].blobs)
+            bases.append((key, encode_base(base)))
+    return tuple(bases)
 
 
 def as_base(record: Header) -> Record:

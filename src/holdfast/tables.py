@@ -9,14 +9,27 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import EXPIRY_INDEX, Cursor, Erasure, Head, JournalRow, Page, Record, Touched, Written
+from holdfast.model import (
+    EXPIRY_INDEX,
+    BlobRef,
+    Blobs,
+    BlobSource,
+    Cursor,
+    Erasure,
+    Head,
+    JournalRow,
+    Page,
+    Record,
+    Touched,
+    Written,
+)
 from holdfast.primitive import EntryType, Moment
 
 T = TypeVar("T", bytes, tuple[bytes, bytes], tuple[int, int, bytes])
@@ -166,6 +179,15 @@ def with_blobs(record: Record, blobs: Any) -> Record:
     return msgspec.structs.replace(record, blobs=blobs)
 
 
+def resolved(record: Record, sources: Mapping[int, BlobSource]) -> Record:
+    """Return the record with all values of its blobs, read from where they are."""
+    blobs: Any = record.blobs
+    return with_blobs(
+        record,
+        tuple([(name, sources[value.file].load(value) if type(value) is BlobRef else value) for name, value in blobs]),
+    )
+
+
 def between(
     places: list[Cursor], low: bytes, high: bytes, after: Cursor | None, reverse: bool, limit: int
 ) -> list[Cursor]:
@@ -189,19 +211,24 @@ def page_of(places: list[Cursor], items: Sequence[Any], limit: int) -> Page:
 class Overlay:
     """What has been written since a snapshot was opened, as it was then: records, and lines of the change feed.
 
-    ``journals`` are all of them as they were, once something of them has been erased; None before.
+    ``journals`` are all of them as they were, once something of them has been erased; None before. ``sources`` are the
+    blob files that were given up since; a record that was replaced may need them.
     """
 
-    __slots__ = ("changed", "journals", "replaced")
+    __slots__ = ("changed", "journals", "replaced", "sources")
 
     def __init__(self) -> None:
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
         self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
         self.journals: dict[bytes, list[JournalRow]] | None = None
+        self.sources: dict[int, BlobSource] = {}
 
 
 class SpaceTables:
-    """One space in memory. ``lock`` guards everything; open snapshots are told what each write replaces."""
+    """One space in memory. ``lock`` guards everything; open snapshots are told what each write replaces.
+
+    ``sources`` are the files, by number, to which values of blobs may have been moved; None as long as there were none.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -210,6 +237,7 @@ class SpaceTables:
         self.tombstones: dict[tuple[int, bytes], int] = {}
         self.journals: dict[bytes, list[JournalRow]] = {}
         self.overlays: list[Overlay] = []
+        self.sources: Mapping[int, BlobSource] | None = None
         self._feed: OrderedItems[tuple[int, int, bytes]] | None = None
 
     def table(self, kind: int) -> Table:
@@ -357,6 +385,20 @@ class SpaceTables:
             self.tombstones[place] = deleted_at
             if self._feed is not None:
                 self._feed.add((deleted_at, *place))
+
+    def move_blobs(self, kind: int, key: bytes, before: Blobs | None, after: Blobs | None) -> None:
+        """Put the same blobs in another form into the record that has them, if there still is one."""
+        table = self.tables.get(kind)
+        record = table.by_key.get(key) if table is not None else None
+        if table is not None and record is not None and record.blobs is before:
+            table.by_key[key] = with_blobs(record, after)
+
+    def move_sources(self, sources: Mapping[int, BlobSource], gone: Mapping[int, BlobSource]) -> None:
+        """Take other files for blobs than before; ``gone`` are those that only open snapshots may still need."""
+        with self.lock:
+            self.sources = sources
+            for overlay in self.overlays:
+                overlay.sources.update(gone)
 
     def feed(self) -> list[tuple[int, int, bytes]]:
         """Return (revision, kind, key) of the newest change of each key, in order; made when it is first asked for."""

@@ -7,11 +7,21 @@ writers never wait for readers longer than one page. Thread-safe through the loc
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from holdfast.model import Change, Cursor, Head, Header, JournalRow, Page, Want
-from holdfast.tables import Overlay, SpaceTables, between, page_of, row_place
+import msgspec
+
+from holdfast.model import BlobSource, Change, Cursor, Head, Header, JournalRow, Page, Record, Want, refs_of
+from holdfast.tables import (
+    Overlay,
+    SpaceTables,
+    between,
+    page_of,
+    resolved,
+    row_place,
+    with_blobs,
+)
 
 
 class LiveView:
@@ -26,6 +36,21 @@ class LiveView:
 
     def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
         """See ``backend.View``; records are shared, as they cannot be changed."""
+        found = self.read_stored(kind, keys)
+        if self._space.sources is None:
+            return found
+        if want != "blobs":
+            return [_without_refs(record) for record in found]
+        with self._space.lock:
+            found, sources = self.read_stored(kind, keys), self.sources()
+        return [_resolved(record, sources) for record in found]
+
+    def sources(self) -> Mapping[int, BlobSource]:
+        """The files with blobs of the records that are read under the same lock."""
+        return self._space.sources or {}
+
+    def read_stored(self, kind: int, keys: Sequence[bytes]) -> list[Any]:
+        """As ``read``, with references where values of blobs are elsewhere."""
         table = self._space.tables.get(kind)
         if table is None:
             return [None] * len(keys)
@@ -47,12 +72,29 @@ class LiveView:
         want: Want = "records",
     ) -> Page:
         """See ``backend.View``."""
+        with self._space.lock:
+            page, sources = self._scan(kind, index, low, high, after, reverse, limit), self.sources()
+        if self._space.sources is None:
+            return page
+        if want != "blobs":
+            return msgspec.structs.replace(page, items=tuple([_without_refs(record) for record in page.items]))
+        return msgspec.structs.replace(page, items=tuple([_resolved(record, sources) for record in page.items]))
+
+    def _scan(
+        self,
+        kind: int,
+        index: int | None,
+        low: bytes,
+        high: bytes,
+        after: Cursor | None,
+        reverse: bool,
+        limit: int,
+    ) -> Page:
         table = self._space.tables.get(kind)
         if table is None:
             return page_of([], [], limit)
-        with self._space.lock:
-            places = table.places(index, low, high, after, reverse, limit)
-            return page_of(places, [table.by_key[key] for _, key in places], limit)
+        places = table.places(index, low, high, after, reverse, limit)
+        return page_of(places, [table.by_key[key] for _, key in places], limit)
 
     def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
         """See ``backend.View``."""
@@ -101,6 +143,25 @@ class LiveView:
         return place < len(rows) and rows[place].revision == revision
 
 
+class StoredView(LiveView):
+    """What commits are folded upon: as a ``LiveView``, but values of blobs come as they are unless they are asked for.
+
+    So a record that brings no blobs keeps references, and nothing is read for it.
+    """
+
+    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
+        """See ``backend.View``."""
+        return super().read(kind, keys, want) if want == "blobs" else self.read_stored(kind, keys)
+
+
+def _without_refs(record: Record) -> Record:
+    return with_blobs(record, None) if refs_of(record) else record
+
+
+def _resolved(record: Record, sources: Mapping[int, BlobSource]) -> Record:
+    return resolved(record, sources) if refs_of(record) else record
+
+
 def _row_revision(row: JournalRow) -> int:
     return row.revision
 
@@ -124,39 +185,41 @@ class SnapshotView(LiveView):
         """See ``backend.View``."""
         return self._head
 
-    def read(self, kind: int, keys: Sequence[bytes], want: Want = "records") -> list[Any]:
-        """See ``backend.View``."""
+    def sources(self) -> Mapping[int, BlobSource]:
+        """See ``LiveView``; those too that were given up since."""
+        gone = self._overlay.sources
+        return {**super().sources(), **gone} if gone else super().sources()
+
+    def read_stored(self, kind: int, keys: Sequence[bytes]) -> list[Any]:
+        """See ``LiveView``."""
         with self._space.lock:
             replaced = self._overlay.replaced.get(kind)
-            live = super().read(kind, keys, want)
+            live = super().read_stored(kind, keys)
             if not replaced:
                 return live
             return [replaced.get(key, record) for key, record in zip(keys, live, strict=True)]
 
-    def scan(
+    def _scan(
         self,
         kind: int,
         index: int | None,
         low: bytes,
         high: bytes,
-        *,
-        after: Cursor | None = None,
-        reverse: bool = False,
-        limit: int = 100,
-        want: Want = "records",
+        after: Cursor | None,
+        reverse: bool,
+        limit: int,
     ) -> Page:
-        """See ``backend.View``: the live places that were not replaced, merged with the replaced ones."""
-        with self._space.lock:
-            replaced = self._overlay.replaced.get(kind)
-            if not replaced:
-                return super().scan(kind, index, low, high, after=after, reverse=reverse, limit=limit, want=want)
-            table = self._space.tables[kind]
-            hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
-            live = table.places(index, low, high, after, reverse, limit + hidden)
-            old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
-            merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
-            items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]
-            return page_of(merged, items, limit)
+        """The live places that were not replaced, merged with the replaced ones."""
+        replaced = self._overlay.replaced.get(kind)
+        if not replaced:
+            return super()._scan(kind, index, low, high, after, reverse, limit)
+        table = self._space.tables[kind]
+        hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
+        live = table.places(index, low, high, after, reverse, limit + hidden)
+        old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
+        merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
+        items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]
+        return page_of(merged, items, limit)
 
     def count(self, kind: int, index: int | None = None, low: bytes = b"", high: bytes = b"") -> int:
         """See ``backend.View``."""

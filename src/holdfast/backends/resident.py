@@ -21,7 +21,7 @@ from holdfast.primitive import Moment, Payload
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import checked_size, refusal
 from holdfast.tables import SpaceTables
-from holdfast.views import LiveView, SnapshotView
+from holdfast.views import LiveView, SnapshotView, StoredView
 
 
 class ResidentBackend:
@@ -176,7 +176,7 @@ class ResidentStep:
 
     def view(self, space: str) -> View:
         """See ``backend.Step``."""
-        return self._backend.view(space)
+        return StoredView(self._backend._tables(space))
 
     def publish(self, staged: Sequence[StagedSpace]) -> None:
         """See ``backend.Step``."""

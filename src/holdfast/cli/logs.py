@@ -53,7 +53,8 @@ def _repair_lines(report: Any) -> list[str]:
         gone = "" if one.first is None else f"; {_span(one.first, one.last)} gone"
         torn = "; a crash left this, nothing of it was durable" if one.torn else ""
         why = one.why if one.why.startswith(one.path) else f"{one.path}{where}: {one.why}"
-        lines.append(f"damage: {why}{gone}{torn}")
+        blob = "" if one.blob is None else f"; {one.blob} is gone"
+        lines.append(f"damage: {why}{gone}{torn}{blob}")
     for one in report.left:
         lines.append(f"readable, not taken: transactions {one.first}..{one.last}, {one.path} {one.offset}..{one.end}")
     for one in report.lost:

@@ -162,6 +162,29 @@ class LogFile:
         return ClosedError(f"{self.path} is closed here; a forked child opens the store for itself")
 
 
+class ReadFile:
+    """A file that is open to be read, even after its name was removed; closed with the last reference to it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.size = os.fstat(descriptor).st_size
+        self._descriptor = descriptor
+        self._close = os.close
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes from ``offset`` on: ``count``, or as many as there are. ReadError."""
+        try:
+            data = os.pread(self._descriptor, count, offset)
+            while 0 < len(data) < count and (more := os.pread(self._descriptor, count - len(data), offset + len(data))):
+                data += more
+        except OSError as error:
+            raise failure(error, "read", self.path, ReadError) from error
+        return data
+
+    def __del__(self) -> None:
+        self._close(self._descriptor)
+
+
 class Lock:
     """The lock of a file, held until ``release`` or the end of the process, whatever ends it."""
 
@@ -220,6 +243,16 @@ class Disk:
                 return file.read(most)
         except OSError as error:
             raise failure(error, "read", path, ReadError) from error
+
+    def open_read(self, path: Path) -> ReadFile:
+        """Open a file to read parts of it again and again.
+
+        ReadError; its cause is FileNotFoundError where there is no such file.
+        """
+        try:
+            return ReadFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise failure(error, "opened", path, ReadError) from error
 
     def size(self, path: Path) -> int:
         """The length of a file in bytes; ReadError."""

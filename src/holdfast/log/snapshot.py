@@ -34,7 +34,7 @@ from zlib import crc32
 
 import msgspec
 
-from holdfast.errors import CorruptionError, FormatError
+from holdfast.errors import CorruptionError, FormatError, StorageError
 from holdfast.log.files import Disk
 
 MAGIC: Final = b"HOLDSNAP"
@@ -80,6 +80,8 @@ class SnapshotWriter:
         self.path = folder / f"{header.sequence:020d}.snap"
         self._beside = folder / f"{header.sequence:020d}.snap.tmp"
         self._disk = disk
+        self.is_in_place = False
+        """Whether the snapshot has its name, or may have it."""
         self._sections = header.sections
         self._file = disk.open_append(self._beside, create=True)
         self._file.truncate(0)
@@ -131,7 +133,12 @@ class SnapshotWriter:
         self._file.write(_WORD.pack(self._crc))
         self._file.sync()
         self._file.close()
-        self._disk.rename(self._beside, self.path)
+        self.is_in_place = True
+        try:
+            self._disk.rename(self._beside, self.path)
+        except StorageError:
+            self.is_in_place = False
+            raise
         self._disk.sync_directory(self.path.parent)
         return self.path
 

@@ -22,7 +22,7 @@ from typing import TypeAlias
 import msgspec
 
 from holdfast.errors import ReadError, StorageError, WriteError
-from holdfast.log.files import Disk, Lock, LogFile, failure
+from holdfast.log.files import Disk, Lock, LogFile, ReadFile, failure
 
 PAGE_BYTES = 4096
 STEPS = frozenset(
@@ -167,6 +167,10 @@ class FaultyDisk(Disk):
     def read(self, path: Path, offset: int = 0, most: int = -1) -> bytes:
         self.before("read", path, ReadError)
         return super().read(path, offset, most)
+
+    def open_read(self, path: Path) -> ReadFile:
+        self.before("read", path, ReadError)
+        return super().open_read(path)
 
     def list(self, directory: Path) -> list[str]:
         self.before("list", directory, ReadError)

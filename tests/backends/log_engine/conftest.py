@@ -47,7 +47,7 @@ def all_of(spaces: dict[str, SpaceTables]) -> dict:
             continue
         found[name] = {
             "head": tables.head,
-            "records": {kind: sorted(table.by_key.values(), key=lambda record: record.key)
+            "records": {kind: LiveView(tables).read(kind, sorted(table.by_key), "blobs")
                         for kind, table in sorted(tables.tables.items()) if table.by_key},
             "places": {kind: [tuple(table.places(index, b"", b"\xff" * 99, None, False, 10**9)) for index in INDEXES]
                        for kind, table in sorted(tables.tables.items()) if table.by_key},

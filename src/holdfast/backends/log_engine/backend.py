@@ -3,6 +3,7 @@
     DIR/LOCK          held by the writer; says who it is
     DIR/wal/          the log: what is acknowledged is in here, or in a snapshot
     DIR/snapshots/    the newest two
+    DIR/blobs/        values over 4 KiB of the records in them
     DIR/text.db       the text index: derived, may be removed while the store is closed
     DIR/DURABLE       the highest sequence known to be on stable storage
 
@@ -28,6 +29,7 @@ import msgspec
 from holdfast.backend import Capabilities, Compaction, StagedSpace
 from holdfast.backends.log_engine.check import faults, leftovers, stored_bytes
 from holdfast.backends.log_engine.image import Image
+from holdfast.backends.log_engine.offload import LargeValues
 from holdfast.backends.log_engine.recovery import State, is_store, load_newest, recover
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.backends.log_engine.transcript import Transcript
@@ -36,6 +38,7 @@ from holdfast.codec import MSGPACK
 from holdfast.entry_types import USER_PRIMITIVE_ID_FIRST
 from holdfast.errors import ClosedError, HoldfastError, InitError, ReadOnlyError, StorageError
 from holdfast.flusher import Flusher
+from holdfast.log.blobs import BlobWriter
 from holdfast.log.files import Disk, Lock
 from holdfast.log.recovery import LogFollower
 from holdfast.log.segments import segment_folder
@@ -53,7 +56,7 @@ SNAPSHOT_BYTES = 64 * 1024 * 1024
 """The log grows by this, or by half of the last snapshot if that is more, before a snapshot is made by itself."""
 SNAPSHOTS_KEPT = 2
 TEXT_FILE = "text.db"
-_NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots"))
+_NAMES = frozenset(("LOCK", "DURABLE", "DURABLE.tmp", "wal", "snapshots", "blobs"))
 """What a crash may leave of a store that was just begun."""
 _logger = logging.getLogger("holdfast")
 
@@ -100,6 +103,7 @@ class LogBackend(ResidentBackend):
         self._snapshot_thread: threading.Thread | None = None
         self._snapshot_error: HoldfastError | None = None
         self._snapshot_sequence = self._snapshot_size = self._snapshot_end = 0
+        self._store_id = b""
         self._require_directory(create)
         try:
             if read_only:
@@ -108,6 +112,9 @@ class LogBackend(ResidentBackend):
                 self._open()
             super().__init__(registry)
             self._spaces = self._state.spaces
+            writer = BlobWriter(directory, self._disk, self._store_id, self._state.blob_files)
+            self._large_values = LargeValues(directory, self._disk, writer, self._spaces, self._write_lock)
+            self._large_values.uses(self._snapshot_sequence, self._state.blob_files)
         except BaseException:
             self._let_go()
             raise
@@ -135,6 +142,7 @@ class LogBackend(ResidentBackend):
         self._log = recovery.finish()
         self._transcript = Transcript(self._registry, self._state.numbering)
         self._heads = {name: tables.head.sequence for name, tables in self._state.spaces.items()}
+        self._store_id = self._log.store_id
         report = self._state.report
         if report.snapshot is not None:
             self._snapshot_sequence = report.snapshot_sequence
@@ -281,6 +289,7 @@ class LogBackend(ResidentBackend):
                 if other != path:
                     self._disk.remove(other)
             self._disk.sync_directory(path.parent)
+            self._remove_dead_blobs()
             log.remove_before(self._snapshot_sequence + 1)
             if self._text is not None or self._disk.exists(self.directory / TEXT_FILE):
                 index = self.text_index()
@@ -305,8 +314,10 @@ class LogBackend(ResidentBackend):
             log.rotate()
             covered, end = log.sequence, log.end
             image = Image(self._spaces, state.numbering, state.refold.opaque, state.foreign)
-        path, size = save_image(image, self.directory, self._disk, covered, log.store_id, self._log_position)
+        offload = self._large_values.begin(image, covered, exact=always)
+        path, size = save_image(image, self.directory, self._disk, covered, log.store_id, offload, self._log_position)
         self._snapshot_sequence, self._snapshot_size, self._snapshot_end = covered, size, end
+        self._large_values.placed(covered, offload)
         self._remove_old(log, path)
         return path
 
@@ -319,8 +330,12 @@ class LogBackend(ResidentBackend):
         found = find_snapshots(self.directory, self._disk)
         for _, path in found[SNAPSHOTS_KEPT:]:
             self._disk.remove(path)
+        self._remove_dead_blobs()
         if len(found) >= SNAPSHOTS_KEPT:
             log.remove_before(found[SNAPSHOTS_KEPT - 1][0] + 1)
+
+    def _remove_dead_blobs(self) -> None:
+        self._large_values.remove_dead([sequence for sequence, _ in find_snapshots(self.directory, self._disk)])
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -428,6 +443,7 @@ class LogBackend(ResidentBackend):
                 if self._text is not None:
                     self._text.close()
                 super().close()
+                self._large_values.close()
                 if self._lock is not None:
                     self._lock.release()
 

@@ -16,8 +16,10 @@ import msgspec
 from holdfast.backends.log_engine import transcript
 from holdfast.backends.log_engine.image import CORE, DefinitionPage, SpacePage, decode_core, decode_records
 from holdfast.backends.log_engine.numbering import Definition, Numbering
+from holdfast.backends.log_engine.offload import WholeRecords
 from holdfast.backends.log_engine.salvage import SALVAGED
 from holdfast.errors import CorruptionError, FormatError, HoldfastError, ReadError
+from holdfast.log.blobs import blob_folder
 from holdfast.log.files import Disk
 from holdfast.log.frame import Frame
 from holdfast.log.recovery import LogRecovery, RecoveryReport
@@ -28,7 +30,7 @@ from holdfast.log.survey import Gap, survey
 from holdfast.primitive import Primitive
 from holdfast.registry import PrimitiveRegistry
 
-_STORE_FILES = frozenset(("LOCK", "DURABLE", "wal", "snapshots"))
+_STORE_FILES = frozenset(("LOCK", "DURABLE", "wal", "snapshots", "blobs"))
 _ENDINGS = {
     ".tmp": "a crash left it half written; it is never read, and written over",
     ".torn": "the end of a log that a crash tore, kept when it was cut off",
@@ -63,7 +65,7 @@ def _size(path: Path, disk: Disk) -> int:
 def leftovers(directory: Path, disk: Disk) -> list[str]:
     """One line for each file that is no part of the store's state, with what it is: no faults."""
     notes = []
-    for folder in (directory, segment_folder(directory), snapshot_folder(directory)):
+    for folder in (directory, segment_folder(directory), snapshot_folder(directory), blob_folder(directory)):
         for name in disk.list(folder) if disk.exists(folder) else ():
             path = folder / name
             if path.suffix in _ENDINGS:
@@ -106,6 +108,7 @@ class _Check:
 
     def _snapshot(self, reader: SnapshotReader) -> Iterator[str]:
         spaces: dict[int, str] = {}
+        whole = WholeRecords(self._directory, self._disk, reader.header.store_id)
         for number, data in reader.sections():
             kind = self._numbering.own_kind(number)
             primitive = next((one for one in self._registry if one.id == kind), None)
@@ -125,6 +128,13 @@ class _Check:
                 if space is None:
                     yield f"{where}: section {number} holds records of a space {records.space} that is not there"
                 for record in records.records:
+                    try:
+                        record = whole.of(record)
+                    except (CorruptionError, ReadError) as error:
+                        if self._disk.exists(reader.path):  # else a writer has removed both meanwhile
+                            key = _key_text(primitive, record.key)
+                            yield f"{error} (a blob of space {space!r}, {primitive.name} {key})"
+                        continue
                     try:
                         primitive.values(record)
                     except (HoldfastError, LookupError, ValueError) as error:

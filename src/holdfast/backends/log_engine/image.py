@@ -13,7 +13,10 @@ Every other section is one kind, its id the store's number; its pages are ``[spa
 headers and terms, so nothing decodes a body; indexes are not in it. A section of a kind that nobody here has
 registered, and that does not look like this, is kept as it is.
 
-Knows pages, not the file that they stand in.
+A blob is ``[name, value]``; in the place of a value over 4 KiB stands where it is: ``[file, offset, length, crc]`` of
+its bytes in a blob file.
+
+Knows pages, not the files that they and the large values stand in.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ import msgspec
 
 from holdfast.backends.log_engine.numbering import Definition, Numbering
 from holdfast.backends.log_engine.refold import OpaqueEntry
-from holdfast.model import Entry, Head, JournalRow, Record
+from holdfast.log.blobs import place_of
+from holdfast.model import Entry, Head, JournalRow, Record, refs_of
 from holdfast.registry import PrimitiveRegistry
 from holdfast.tables import SpaceTables
 from holdfast.views import SnapshotView
@@ -102,6 +106,7 @@ class SpaceImage:
 
     def __init__(self, name: str, tables: SpaceTables) -> None:
         self.name = name
+        self.tables = tables
         with tables.lock:
             self.view = SnapshotView(tables)
             self.head = self.view.head()
@@ -112,6 +117,9 @@ class SpaceImage:
     def close(self) -> None:
         """Let go of the state."""
         self.view.close()
+
+
+Settle: TypeAlias = Callable[[SpaceImage, int, list[Record]], list[Record]]
 
 
 class Image:
@@ -138,10 +146,20 @@ class Image:
         for space in self._spaces:
             space.close()
 
-    def pages(self) -> Iterator[Page]:
-        """(section, page) in order; each section begins with an empty page, and writers go on between two pages."""
+    def records(self) -> Iterator[Record]:
+        """All records, with references where values of blobs are elsewhere; before ``pages``."""
+        for space in self._spaces:
+            for kind, keys in space.keys.items():
+                for start in range(0, len(keys), RECORDS_PER_PAGE):
+                    yield from space.view.read_stored(kind, keys[start : start + RECORDS_PER_PAGE])
+
+    def pages(self, settle: Settle) -> Iterator[Page]:
+        """(section, page) in order; each section begins with an empty page, and writers go on between two pages.
+
+        ``settle`` gives records as they are to be written, with their large values elsewhere.
+        """
         yield CORE, b""
-        for page in self._core():
+        for page in self._core(settle):
             yield CORE, _encode(page)
         for kind in self._kinds:
             number = self._numbering.kind(kind)
@@ -149,13 +167,14 @@ class Image:
             for place, space in enumerate(self._spaces):
                 keys = iter(space.keys.pop(kind, ()))
                 while some := list(islice(keys, RECORDS_PER_PAGE)):
-                    yield number, _encode(RecordPage(place, space.view.read(kind, some, "blobs")))
+                    records = settle(space, kind, space.view.read_stored(kind, some))
+                    yield number, _encode(RecordPage(place, records))
         for number, pages in self._foreign.items():
             yield number, b""
             for data in pages:
                 yield number, data
 
-    def _core(self) -> Iterator[_CorePage]:
+    def _core(self, settle: Settle) -> Iterator[_CorePage]:
         for one in self._definitions:
             yield DefinitionPage(one.name, one.id, one.types)
         for place, space in enumerate(self._spaces):
@@ -165,7 +184,7 @@ class Image:
                 yield DeletedPage(place, some)
             kept = iter(space.keys.pop(CORE, ()))
             while keys := list(islice(kept, RECORDS_PER_PAGE)):
-                yield KeptPage(place, space.view.read(CORE, keys, "blobs"))
+                yield KeptPage(place, settle(space, CORE, space.view.read_stored(CORE, keys)))
             for run, rows, count in space.journals:
                 for start in range(0, count, RECORDS_PER_PAGE):
                     part = rows[start : min(start + RECORDS_PER_PAGE, count)]
@@ -193,6 +212,8 @@ class ImageReader:
         self.opaque: list[OpaqueEntry] = []
         self.foreign: dict[int, list[bytes]] = {}
         self.records = 0
+        self.blob_ends: dict[int, int] = {}
+        """How long each blob file must be to which a record refers, by number."""
         self._registry = registry
         self._numbering = numbering
         self._tables_of = tables_of
@@ -216,6 +237,14 @@ class ImageReader:
         for page in decoded:
             self.records += len(page.records)
             self._spaces[page.space].table(kind).load(page.records)
+            for record in page.records:
+                if record.blobs:
+                    self._note_refs(record)
+
+    def _note_refs(self, record: Record) -> None:
+        for ref in refs_of(record):
+            number, _, end = place_of(ref)
+            self.blob_ends[number] = max(self.blob_ends.get(number, 0), end)
 
     def _core(self, page: _CorePage) -> None:
         match page:

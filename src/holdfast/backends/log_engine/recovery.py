@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -21,13 +22,18 @@ from holdfast.backends.log_engine.image import ImageReader
 from holdfast.backends.log_engine.numbering import Numbering
 from holdfast.backends.log_engine.refold import Refold
 from holdfast.errors import CorruptionError, ReadError
+from holdfast.log.blobs import open_blob_files
 from holdfast.log.files import Disk
 from holdfast.log.frame import Frame
 from holdfast.log.recovery import LogRecovery
 from holdfast.log.segments import find_segments
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
+from holdfast.model import BlobSource
 from holdfast.registry import PrimitiveRegistry
 from holdfast.tables import SpaceTables
+
+OpenFiles: TypeAlias = Callable[[bytes, Mapping[int, int]], Mapping[int, BlobSource]]
+"""Opens blob files of a store id: those of these numbers, each at least so long."""
 
 
 class RecoveryReport(msgspec.Struct):
@@ -61,6 +67,8 @@ class State:
         self.numbering = Numbering(registry)
         self.refold = Refold(registry, self.numbering, codec, self.tables)
         self.foreign: dict[int, list[bytes]] = {}
+        self.blob_files: Mapping[int, BlobSource] = {}
+        """The files to which the snapshot refers that was loaded."""
         self.sequence = 0
         self.passed_over: list[Path] = []
         """The snapshots that are not sound."""
@@ -77,7 +85,7 @@ class State:
         self.refold.commit(commit, definitions, entries, frame.time)
         self.sequence = frame.sequence
 
-    def load(self, reader: SnapshotReader) -> None:
+    def load(self, reader: SnapshotReader, open_files: OpenFiles) -> None:
         """Fill the empty state from a snapshot; CorruptionError, and the state is to be thrown away."""
         images = ImageReader(self._registry, self.numbering, self.tables)
         number = -1
@@ -92,6 +100,10 @@ class State:
         for section in images.foreign:
             kind = self.numbering.own_kind(section)
             self.refold.frozen[kind] = f"the snapshot {reader.path.name} holds records of it in a form unknown here"
+        self.blob_files = open_files(reader.header.store_id, images.blob_ends)
+        if self.blob_files:
+            for tables in self.spaces.values():
+                tables.sources = self.blob_files
         self.foreign = images.foreign
         self.sequence = reader.header.sequence
         self.report.snapshot = str(reader.path)
@@ -109,10 +121,14 @@ def load_newest(directory: Path, disk: Disk, registry: PrimitiveRegistry, codec:
         try:
             reader = SnapshotReader(path, disk)
             with _no_collections():
-                state.load(reader)
+                state.load(reader, partial(open_blob_files, directory, disk))
         except CorruptionError as error:
             unsound.append(str(error))
             passed_over.append(path)
+        except ReadError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            unsound.append(str(error))  # its writer has removed it meanwhile, because there is a newer one
         else:
             state.report.unsound, state.passed_over = unsound, passed_over
             return state, reader.header.store_id

@@ -23,7 +23,7 @@ from holdfast.primitive import Moment
 from holdfast.registry import PrimitiveRegistry
 from holdfast.staging import bases_of
 from holdfast.tables import SpaceTables, row_place
-from holdfast.views import LiveView
+from holdfast.views import StoredView
 
 
 class OpaqueEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -151,7 +151,7 @@ class Refold:
         if not written:
             return False
         if one.run is not None and entry_type.journaled:
-            bases = self._bases(tables, one, touched)
+            bases = self._bases(tables, one, kind, touched)
             _journal(tables, one.run, JournalRow(one.sequence, one.ordinal, one.time, entry, bases))
         self._write(tables, kind, written, one.space, one.sequence)
         return entry_type.journaled
@@ -169,9 +169,13 @@ class Refold:
             if record is None and place in made:
                 tables.untell(place, made.pop(place))
 
-    def _bases(self, tables: SpaceTables, one: OpaqueEntry, touched: Touched) -> tuple[tuple[bytes, bytes | None], ...]:
-        run, view = one.run or b"", LiveView(tables)
-        return bases_of(touched, lambda revision: revision == one.sequence or view.in_journal(run, revision))
+    def _bases(
+        self, tables: SpaceTables, one: OpaqueEntry, kind: int, touched: Touched
+    ) -> tuple[tuple[bytes, bytes | None], ...]:
+        run, view = one.run or b"", StoredView(tables)
+        return bases_of(
+            touched, lambda revision: revision == one.sequence or view.in_journal(run, revision), view, kind
+        )
 
     def _keep(self, tables: SpaceTables, one: OpaqueEntry, kind: int, entry: Entry) -> bool:
         self.opaque.append(one)

@@ -2,7 +2,8 @@
 
 Promises: the source is not changed, and no writer has it open meanwhile; the target is taken for a store when it is
 whole, or not at all. It holds a prefix of the committed history of the source - the newest sound snapshot and every
-commit after it, up to the first that is gone - so a state that the source once had. What can still be read behind that
+commit after it, up to the first that is gone - so a state that the source once had, but for large values that cannot be
+read: their records go on without them, and the report names each. What can still be read behind that
 point is told, never mixed in; with ``salvage``, what its entries say is put into ``salvaged.jsonl``, and so are the
 records of damaged snapshots that are newer than what could be restored. Nothing is lost silently: the report names the
 file, the bytes, the transactions and the commits.
@@ -10,17 +11,20 @@ file, the bytes, the transactions and the commits.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from holdfast import clock
 from holdfast.backends.log_engine.image import Image
+from holdfast.backends.log_engine.offload import Offload
 from holdfast.backends.log_engine.recovery import State
 from holdfast.backends.log_engine.salvage import SALVAGED, commit_of, write_salvage
 from holdfast.backends.log_engine.saving import save_image
 from holdfast.codec import MSGPACK
 from holdfast.errors import CorruptionError, FormatError, InitError, ReadError
+from holdfast.log.blobs import BlobWriter, open_blob_files_that_are_left
 from holdfast.log.files import Disk
 from holdfast.log.frame import FORMAT_VERSION, SEGMENT_HEADER_BYTES, Footer, Frame, SegmentHeader, later_frames
 from holdfast.log.segments import find_segments, segment_folder, segment_path, slots_path
@@ -28,6 +32,7 @@ from holdfast.log.slots import DurableSlots, read_slots
 from holdfast.log.snapshot import SnapshotReader, find_snapshots
 from holdfast.log.survey import Gap, survey
 from holdfast.log.wal import Tail, WriteAheadLog
+from holdfast.model import Record
 from holdfast.process import this_process
 from holdfast.registry import PrimitiveRegistry
 
@@ -37,7 +42,8 @@ class Damage(msgspec.Struct):
 
     ``first`` to ``last`` are the transactions that cannot be read for it: none if ``first`` is None, and nobody knows
     how many if only ``last`` is. ``torn``: a crash in the midst of a write leaves this at the end of the log, and
-    nothing of it was acknowledged as durable.
+    nothing of it was acknowledged as durable. ``blob``: a large value of a record is gone, and the record is kept
+    without it.
     """
 
     path: str
@@ -47,6 +53,7 @@ class Damage(msgspec.Struct):
     first: int | None = None
     last: int | None = None
     torn: bool = False
+    blob: str | None = None
 
 
 class Left(msgspec.Struct):
@@ -92,7 +99,7 @@ class RepairReport(msgspec.Struct):
     @property
     def is_whole(self) -> bool:
         """True if nothing that was acknowledged as durable is missing in the target."""
-        return not self.left and all(one.first is None for one in self.damages)
+        return not self.left and all(one.first is None and one.blob is None for one in self.damages)
 
 
 class _Unfoldable(Exception):
@@ -150,7 +157,7 @@ class _Reading:
             state, reader = State(self._registry, MSGPACK), None
             try:
                 reader = SnapshotReader(path, self._disk)
-                state.load(reader)
+                state.load(reader, partial(open_blob_files_that_are_left, self._source, self._disk))
             except (CorruptionError, ReadError) as error:
                 offset = error.offset if isinstance(error, CorruptionError) else None
                 self.damages.append(Damage(str(path), offset, None, str(error)))
@@ -287,7 +294,7 @@ def repair(
     try:
         reading = _read(source, disk, registry)
         report = _report(source, target, reading)
-        _write(target, disk, reading.state)
+        _write(target, disk, reading.state, registry, report.damages)
         if salvage:
             path = target / SALVAGED
             report.salvaged = write_salvage(path, disk, reading.state, registry, reading.unsound, reading.left)
@@ -318,8 +325,18 @@ def _read(source: Path, disk: Disk, registry: PrimitiveRegistry) -> _Reading:
             return reading
 
 
-def _write(target: Path, disk: Disk, state: State) -> None:
-    """The new store: its snapshot, its slots, its log, in this order, so that half of it is not taken for a store."""
+def _write(target: Path, disk: Disk, state: State, registry: PrimitiveRegistry, damages: list[Damage]) -> None:
+    """The new store: its snapshot, its slots, its log, in this order, so that half of it is not taken for a store.
+
+    Large values are copied into blob files of its own; those that cannot be read are told in ``damages``.
+    """
+
+    def lost(space: str, kind: int, record: Record, name: str, error: CorruptionError | ReadError) -> None:
+        whose = f"space {space!r}, {registry.name_of(kind)} {record.key.hex()}, blob {name!r}"
+        offset = error.offset if isinstance(error, CorruptionError) else None
+        path = error.path if isinstance(error, CorruptionError) else None
+        damages.append(Damage(path or "", offset, None, str(error), blob=whose))
+
     disk.make_directories(target)
     owner = this_process()
     lock = disk.lock(target / "LOCK", f"process {owner.pid} on {owner.host}")
@@ -327,7 +344,8 @@ def _write(target: Path, disk: Disk, state: State) -> None:
         store_id = clock.random_token(16)
         if state.sequence:
             image = Image(state.spaces, state.numbering, state.refold.opaque, state.foreign)
-            save_image(image, target, disk, state.sequence, store_id, lambda: 0)
+            offload = Offload(BlobWriter(target, disk, store_id, {}), None, lost)
+            save_image(image, target, disk, state.sequence, store_id, offload, lambda: 0)
         DurableSlots(disk, slots_path(target), store_id, state.sequence).close()
         disk.make_directories(segment_folder(target))
         WriteAheadLog(target, disk, Tail(store_id, state.sequence, 0, [])).close()

@@ -20,6 +20,7 @@ from holdfast.backends.log_engine import transcript
 from holdfast.backends.log_engine.describe import as_json, describe
 from holdfast.backends.log_engine.image import CORE, DefinitionPage, RecordPage, SpacePage, decode_core, decode_records
 from holdfast.backends.log_engine.numbering import Definition, Numbering
+from holdfast.backends.log_engine.offload import WholeRecords
 from holdfast.backends.log_engine.recovery import State
 from holdfast.backends.log_engine.transcript import Commit
 from holdfast.codec import from_microseconds
@@ -54,7 +55,7 @@ def write_salvage(
     file = disk.open_append(path, create=True, exclusive=True)
     count, waiting = 0, bytearray()
     try:
-        for one in _lines(state, registry, snapshots, frames):
+        for one in _lines(disk, state, registry, snapshots, frames):
             waiting += as_json(one).encode() + b"\n"
             count += 1
             if len(waiting) >= _BYTES_PER_WRITE:
@@ -69,6 +70,7 @@ def write_salvage(
 
 
 def _lines(
+    disk: Disk,
     state: State,
     registry: PrimitiveRegistry,
     snapshots: Sequence[SnapshotReader],
@@ -76,7 +78,7 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     for reader in snapshots:
         if reader.header.sequence > state.sequence:
-            yield from _of_snapshot(reader, registry)
+            yield from _of_snapshot(reader, registry, disk)
     for path, frame in frames:
         yield from _of_frame(path, frame, registry, state.numbering)
 
@@ -99,16 +101,19 @@ def _of_frame(path: Path, frame: Frame, registry: PrimitiveRegistry, numbering: 
         yield {**where, "entry": said.name, "key": said.key, "whole": said.whole, "fields": said.fields, **problem}
 
 
-def _of_snapshot(reader: SnapshotReader, registry: PrimitiveRegistry) -> Iterator[dict[str, Any]]:
+def _of_snapshot(reader: SnapshotReader, registry: PrimitiveRegistry, disk: Disk) -> Iterator[dict[str, Any]]:
     """The records of the sections that are sound."""
     numbering, spaces = Numbering(registry), dict[int, str]()
+    whole = WholeRecords(reader.path.parent.parent, disk, reader.header.store_id)
     for number, data in reader.sound_sections():
         where: dict[str, Any] = {"file": reader.path.name}
         try:
             for page in reader.pages(data):
                 where["offset"] = reader.offset
                 if number != CORE:
-                    yield from _of_page(where, decode_records(page), numbering.own_kind(number), spaces, registry)
+                    yield from _of_page(
+                        where, decode_records(page), numbering.own_kind(number), spaces, registry, whole
+                    )
                     continue
                 match decode_core(page):
                     case DefinitionPage(name, id, types):
@@ -122,14 +127,19 @@ def _of_snapshot(reader: SnapshotReader, registry: PrimitiveRegistry) -> Iterato
 
 
 def _of_page(
-    where: dict[str, Any], page: RecordPage, kind: int, spaces: dict[int, str], registry: PrimitiveRegistry
+    where: dict[str, Any],
+    page: RecordPage,
+    kind: int,
+    spaces: dict[int, str],
+    registry: PrimitiveRegistry,
+    whole: WholeRecords,
 ) -> Iterator[dict[str, Any]]:
     space = spaces.get(page.space, f"number {page.space}")
     for record in page.records:
-        yield {**where, "space": space, "kind": registry.name_of(kind), **_of_record(record, kind, registry)}
+        yield {**where, "space": space, "kind": registry.name_of(kind), **_of_record(record, kind, registry, whole)}
 
 
-def _of_record(record: Record, kind: int, registry: PrimitiveRegistry) -> dict[str, Any]:
+def _of_record(record: Record, kind: int, registry: PrimitiveRegistry, whole: WholeRecords) -> dict[str, Any]:
     known: dict[str, Any] = {
         "key": record.key.hex(),
         "version": record.version,
@@ -139,7 +149,7 @@ def _of_record(record: Record, kind: int, registry: PrimitiveRegistry) -> dict[s
     if primitive is None:
         return {**known, "body": record.body, "problem": "no primitive here knows this kind"}
     try:
-        return {**known, "key": primitive.key_text(record.key), "values": primitive.values(record)}
+        return {**known, "key": primitive.key_text(record.key), "values": primitive.values(whole.of(record))}
     except (HoldfastError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
         return {**known, "body": record.body, "problem": str(error) or repr(error)}
 
