@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
-from holdfast.model import Cursor, Erasure, Head, JournalRow, Page, Record, Touched, Written
+from holdfast.model import Cursor, Erasure, Head, Header, JournalRow, Page, Record, Touched, Written
 from holdfast.primitive import EntryType, Moment
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -158,12 +159,34 @@ class Overlay:
     ``journals`` are all of them as they were, once something of them has been erased; None before.
     """
 
-    __slots__ = ("changed", "journals", "replaced")
+    __slots__ = ("_ordered", "changed", "journals", "replaced")
 
     def __init__(self) -> None:
+        self._ordered: dict[tuple[int, int | None], tuple[dict[bytes, Record | None], int, OrderedItems[Cursor]]] = {}
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
         self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
         self.journals: dict[bytes, list[JournalRow]] | None = None
+
+    def places(self, kind: int, index: int | None) -> list[Cursor]:
+        """Return the places, in an index or by key, that what was replaced had, in order; asking again costs little."""
+        replaced = self.replaced.get(kind, {})
+        known, seen, items = self._ordered.get((kind, index), (replaced, 0, OrderedItems()))
+        if known is not replaced:  # all of them were, at once
+            seen, items = 0, OrderedItems()
+        for record in islice(replaced.values(), seen, None):  # they are never changed, and new ones come last
+            for place in places_of(record, index):
+                items.add(place)
+        self._ordered[kind, index] = replaced, len(replaced), items
+        return items.settled()
+
+
+def places_of(record: Header | None, index: int | None) -> list[Cursor]:
+    """Return the places that a record has in an index, or by key."""
+    if record is None:
+        return []
+    if index is None:
+        return [(record.key, record.key)]
+    return [(value, record.key) for number, value in record.terms if number == index]
 
 
 class SpaceTables:
