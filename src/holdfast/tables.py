@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from holdfast.model import (
     Cursor,
     Erasure,
     Head,
+    Header,
     JournalRow,
     Page,
     Record,
@@ -215,13 +217,35 @@ class Overlay:
     blob files that were given up since; a record that was replaced may need them.
     """
 
-    __slots__ = ("changed", "journals", "replaced", "sources")
+    __slots__ = ("_ordered", "changed", "journals", "replaced", "sources")
 
     def __init__(self) -> None:
+        self._ordered: dict[tuple[int, int | None], tuple[dict[bytes, Record | None], int, OrderedItems[Cursor]]] = {}
         self.replaced: dict[int, dict[bytes, Record | None]] = {}
         self.changed: dict[tuple[int, bytes], tuple[int, bool] | None] = {}
         self.journals: dict[bytes, list[JournalRow]] | None = None
         self.sources: dict[int, BlobSource] = {}
+
+    def places(self, kind: int, index: int | None) -> list[Cursor]:
+        """Return the places, in an index or by key, that what was replaced had, in order; asking again costs little."""
+        replaced = self.replaced.get(kind, {})
+        known, seen, items = self._ordered.get((kind, index), (replaced, 0, OrderedItems()))
+        if known is not replaced:  # all of them were, at once
+            seen, items = 0, OrderedItems()
+        for record in islice(replaced.values(), seen, None):  # they are never changed, and new ones come last
+            for place in places_of(record, index):
+                items.add(place)
+        self._ordered[kind, index] = replaced, len(replaced), items
+        return items.settled()
+
+
+def places_of(record: Header | None, index: int | None) -> list[Cursor]:
+    """Return the places that a record has in an index, or by key."""
+    if record is None:
+        return []
+    if index is None:
+        return [(record.key, record.key)]
+    return [(value, record.key) for number, value in record.terms if number == index]
 
 
 class SpaceTables:

@@ -7,17 +7,18 @@ writers never wait for readers longer than one page. Thread-safe through the loc
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from holdfast.model import BlobSource, Change, Cursor, Head, Header, JournalRow, Page, Record, Want, refs_of
+from holdfast.model import BlobSource, Change, Cursor, Head, JournalRow, Page, Record, Want, refs_of
 from holdfast.tables import (
     Overlay,
     SpaceTables,
     between,
     page_of,
+    places_of,
     resolved,
     row_place,
     with_blobs,
@@ -214,10 +215,17 @@ class SnapshotView(LiveView):
         if not replaced:
             return super()._scan(kind, index, low, high, after, reverse, limit)
         table = self._space.tables[kind]
-        hidden = len(_places_of([table.by_key.get(key) for key in replaced], index))
-        live = table.places(index, low, high, after, reverse, limit + hidden)
-        old = between(sorted(_places_of(replaced.values(), index)), low, high, after, reverse, limit)
-        merged = sorted([place for place in live if place[1] not in replaced] + old, reverse=reverse)[:limit]
+        old = between(self._overlay.places(kind, index), low, high, after, reverse, limit)
+        last = old[-1] if len(old) == limit else None  # nothing behind it is on this page
+        live: list[Cursor] = []
+        place = after
+        while len(live) < limit:
+            some = table.places(index, low, high, place, reverse, limit)
+            live += [one for one in some if one[1] not in replaced]
+            if len(some) < limit or (last is not None and (some[-1] <= last if reverse else some[-1] >= last)):
+                break
+            place = some[-1]
+        merged = sorted(live + old, reverse=reverse)[:limit]
         items = [replaced[key] if key in replaced else table.by_key[key] for _, key in merged]
         return page_of(merged, items, limit)
 
@@ -232,7 +240,7 @@ class SnapshotView(LiveView):
                     if index is None:
                         count += sign * (record is not None)
                     else:
-                        count += sign * sum(low <= value < high for value, _ in _places_of([record], index))
+                        count += sign * sum(low <= value < high for value, _ in places_of(record, index))
             return count
 
     def changes(self, after: int, limit: int) -> list[Change]:
@@ -269,15 +277,3 @@ class SnapshotView(LiveView):
     def in_journal(self, run: bytes, revision: int) -> bool:
         """See ``backend.View``."""
         return revision <= self._head.sequence and super().in_journal(run, revision)
-
-
-def _places_of(records: Iterable[Header | None], index: int | None) -> list[Cursor]:
-    places: list[Cursor] = []
-    for record in records:
-        if record is None:
-            continue
-        if index is None:
-            places.append((record.key, record.key))
-        else:
-            places += [(value, record.key) for number, value in record.terms if number == index]
-    return places

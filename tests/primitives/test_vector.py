@@ -6,7 +6,7 @@ from array import array
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holdfast
@@ -422,6 +422,7 @@ metadata = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(stored=st.lists(metadata, max_size=6), wanted=metadata, many=st.booleans())
 def test_an_index_leads_to_all_that_a_filter_wants(stored, wanted, many):
     with holdfast.open("memory:") as store:

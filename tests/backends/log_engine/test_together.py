@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -100,7 +100,7 @@ def test_an_operation_that_fails_at_any_call_leaves_every_transaction_whole_or_a
             if store is not None and store.vectors.collection("numbers") is not None:
                 assert list(half_transactions(store, "w", store.events.length("all"))) == []
         if store is not None:
-            with contextlib.suppress(StorageError):  # the call that fails may be one of closing, which tells so
+            with suppress(StorageError):  # the fault may come as late as that
                 store.close()
         for place in (root / "store", disk.after_power_cut(seed + nth) / "store"):
             with stores.open(place) as store:
