@@ -207,10 +207,11 @@ def test_what_is_no_transaction_of_ours_is_damage(stores):
         stores.open()
 
 
-def test_a_payload_that_cannot_be_folded_is_damage(stores):
+@pytest.mark.parametrize("run", [None, b"r" * 16])
+def test_a_payload_that_cannot_be_folded_is_damage(stores, run):
     with stores.open() as store:
         store.kv.put("k", 1)
-        commit = Entry(0x03, 1, msgspec.msgpack.encode(("default", 2, None)))
+        commit = Entry(0x03, 1, msgspec.msgpack.encode(("default", 2, run)))
         store._backend._log.append([(1, (commit, Entry(0x10, 1, b"\xc1")))], sync=True)
     with pytest.raises(CorruptionError, match="entry 0x10 of commit 2 cannot be folded"):
         stores.open()

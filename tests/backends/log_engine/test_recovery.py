@@ -14,7 +14,7 @@ from holdfast.backends.log_engine.recovery import load_newest
 from holdfast.codec import MSGPACK
 from holdfast.errors import CorruptionError, FormatError, HoldfastError
 from holdfast.log.files import Disk
-from holdfast.log.snapshot import find_snapshots
+from holdfast.log.snapshot import SnapshotWriter, find_snapshots
 from holdfast.testing.faults import FaultyDisk, SimulatedCrash
 from holdfast.testing.toys import toy_registry
 
@@ -120,6 +120,20 @@ def test_a_snapshot_is_made_when_the_log_has_grown(stores):
         expected = everything(store)
     with stores.open() as store:
         assert everything(store) == expected
+
+
+def test_a_large_snapshot_is_synced_a_little_at_a_time(stores, monkeypatch):
+    synced = []
+    with stores.open() as store:
+        for n in range(9):
+            store.kv.put(f"k{n}", "x" * 400_000)
+        original = SnapshotWriter.sync
+        monkeypatch.setattr(SnapshotWriter, "sync", lambda self: (synced.append(self.size), original(self)))
+        store._backend.make_snapshot()
+        expected = everything(store)
+    assert synced
+    with stores.open() as store:
+        assert everything(store) == expected and store.status()["recovery"]["snapshot_records"] == 9
 
 
 def test_closing_makes_a_snapshot_by_the_same_rule(stores):
