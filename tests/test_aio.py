@@ -14,7 +14,7 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
+from holdfast.primitives import documents, event, intents, kv, memories, run, state, traces, vectors
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
@@ -24,6 +24,7 @@ TWINS = [
     (state.States, aio_faces.AsyncStates),
     (traces.Traces, aio_faces.AsyncTraces),
     (vectors.Vectors, aio_faces.AsyncVectors),
+    (intents.Intents, aio_faces.AsyncIntents),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),

@@ -52,6 +52,9 @@ TOGETHER = {
     ("primitives.otlp", "primitives.otlp_values"),
     ("primitives.otlp", "primitives.trace"),
     ("primitives.vectors", "primitives.vector"),
+    ("primitives.intent_graph", "primitives.intent"),
+    ("primitives.intents", "primitives.intent"),
+    ("primitives.intents", "primitives.intent_graph"),
 }
 THIRD_PARTY = {
     "msgspec": ("",),
