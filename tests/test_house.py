@@ -55,6 +55,9 @@ TOGETHER = {
     ("primitives.intent_graph", "primitives.intent"),
     ("primitives.intents", "primitives.intent"),
     ("primitives.intents", "primitives.intent_graph"),
+    ("primitives.intents", "primitives.intent_inputs"),
+    ("primitives.intent_inputs", "primitives.intent"),
+    ("primitives.intent_inputs", "primitives.intent_graph"),
 }
 THIRD_PARTY = {
     "msgspec": ("",),
@@ -79,6 +82,7 @@ LONG_FILES = {
     "backends/log_engine/backend.py": "the life of one store: open, commit, snapshot, follow, close",
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
     "primitives/vectors.py": "a method for each thing that users do with vectors",
+    "primitives/intents.py": "a method for each thing that users do with intents",
     "primitives/memories.py": "a method for each thing that users do with memories",
 }
 LINES_MAX = 420

@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "json", "events", "states", "traces", "runs", "spaces")
+NOUNS = ("memories", "kv", "json", "events", "states", "traces", "intents", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -71,7 +71,7 @@ def add_command(session: Session, content: str, **fields: Any) -> None:
     "parts",
     nargs=-1,
     required=True,
-    metavar="ID | kv KEY | json KEY | states KEY | traces ID | runs ID | events STREAM SEQUENCE",
+    metavar="ID | kv KEY | json KEY | states KEY | traces ID | intents ID | runs ID | events STREAM SEQUENCE",
 )
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
@@ -96,6 +96,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.states.record(rest[0])
         elif noun == "traces" and len(rest) == 1:
             record = space.traces.get(rest[0])
+        elif noun == "intents" and len(rest) == 1:
+            record = space.intents.get(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -121,7 +123,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, runs or spaces.
+    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, intents, runs, spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -149,6 +151,10 @@ def list_command(
                 page = space.runs.list(limit=limit, after=after, reverse=newest)
                 rows = [[one.id, one.name, one.status, one.created_at.isoformat()[:19], one.error] for one in page]
                 headings = ["id", "name", "status", "created", "error"]
+            elif noun == "intents":
+                page = space.intents.list(limit=limit, after=after, reverse=newest)
+                rows = [[one.id, one.created_at.isoformat()[:19], one.status, one.priority, one.goal] for one in page]
+                headings = ["id", "created", "status", "priority", "goal"]
             elif noun == "traces":
                 page = space.traces.list(limit=limit, after=after, reverse=newest)
                 rows = [[one.id, one.start.isoformat()[:19], one.type, one.name, one.status] for one in page]

@@ -34,6 +34,7 @@ _COMMANDS = {
     "search": "records",
     "delete": "records",
     "export": "records",
+    "intents": "intents",
     "replay": "runs",
     "diff": "runs",
     "spaces": "upkeep",

@@ -61,6 +61,7 @@ from holdfast.primitives.intent_graph import (
     to_intent,
     to_mermaid,
 )
+from holdfast.primitives.intent_inputs import accepting, check_followed, check_priority, check_weight, check_who
 from holdfast.scope import DirectScope, Listing, Scope, check_limit, cursor_place, cursor_text, first_record, take
 from holdfast.selection import Selection, value_prefix
 from holdfast.transaction import TransactionScope, run_with_retry
@@ -145,7 +146,7 @@ class Intents:
             priority=check_priority(priority, "priority"),
             metadata=check_metadata(metadata),
         )
-        entry = Persist(intent_key(key), self._encoded(body, "goal"), _change_key(key), *_who(by, why))
+        entry = Persist(intent_key(key), self._encoded(body, "goal"), _change_key(key), *check_who(by, why))
         guards = () if id is None else expecting(KIND, entry.key, f"intent {key}", 0, None)
         if parent is None:
             return self._scope.write([*guards, entry], _written)
@@ -221,7 +222,7 @@ class Intents:
         """
         key = check_id(id)
         wanted = check_choice(status, "status", kind.STATUSES)
-        entry = Transition(intent_key(key), _change_key(key), wanted, *_who(by, why))
+        entry = Transition(intent_key(key), _change_key(key), wanted, *check_who(by, why))
         return self._scope.write([*_guards(key, expected_version, expected), entry], _written)
 
     def delete(
@@ -351,12 +352,12 @@ class Intents:
     ) -> list[Edge]:
         """Return the edges that begin ("out") or end ("in") at an intent, both ends of which are there."""
         at_least = check_weight(weight_min, "weight_min") or 0
-        found = self._graph.edges(check_id(id), *_followed(type, direction))
+        found = self._graph.edges(check_id(id), *check_followed(type, direction))
         return [edge for edge in found if at_least <= (1 if edge.weight is None else edge.weight)]
 
     def neighbours(self, id: UUID | str, *, type: str | None = None, direction: str = "both") -> list[Intent]:
         """Return the intents at the other ends of the edges of an intent, each once."""
-        return self._graph.around(check_id(id), *_followed(type, direction))
+        return self._graph.around(check_id(id), *check_followed(type, direction))
 
     def conflicts(self, id: UUID | str) -> list[Intent]:
         """Return the intents that an intent is in conflict with, from whichever side it was said."""
@@ -498,7 +499,7 @@ class Intents:
         of the last update. ``limit`` None takes all.
         """
         index = ORDERS[check_choice(order, "order", ORDERS)]
-        accept = _accepting(
+        accept = accepting(
             status, session_id, priority_min, priority_max, text, where,
             (check_time(since, "since"), check_time(until, "until")),
             (check_time(updated_since, "updated_since"), check_time(updated_until, "updated_until")),
@@ -510,26 +511,6 @@ class Intents:
             found = self._scope.scan(KIND, index, b"", b"\xff", after=place, reverse=reverse)
         records, last = take(((at, record) for at, record in found if accept(record)), most)
         return Listing([to_intent(record) for record in records], cursor_text(last))
-
-
-def check_priority(value: object, field: str) -> int:
-    """Return a priority."""
-    if type(value) is not int or not 0 <= value <= PRIORITY_MAX:
-        raise InvalidInputError(field, f"must be an int from 0 to {PRIORITY_MAX}, not {value!r:.100}")
-    return value
-
-
-def check_weight(value: object, field: str = "weight") -> float | None:
-    """Return a weight: None, or a finite number of 0 or more."""
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 <= value <= 1e300:  # type: ignore[operator]
-        raise InvalidInputError(field, f"must be a number of 0 or more, not {value!r:.100}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _who(by: object, why: object) -> tuple[str | None, str | None]:
-    return check_optional_text(by, "by"), check_optional_text(why, "why")
 
 
 def _change_key(id: UUID) -> bytes:
@@ -546,48 +527,3 @@ def _line(record: Record) -> StatusChange:
     body = decode(record.body, ChangeBody)
     at = from_microseconds(record.created_at)
     return StatusChange(body.before, body.status, body.by, body.why, at, record.revision)
-
-
-def _followed(type: str | None, direction: str) -> tuple[str | None, str]:
-    if type is not None:
-        check_choice(type, "type", EDGE_TYPES)
-    return type, check_choice(direction, "direction", DIRECTIONS)
-
-
-def _accepting(
-    status: str | Iterable[str] | None,
-    session_id: str | None,
-    low: int,
-    high: int,
-    text: str | None,
-    where: dict[str, Value] | None,
-    created: tuple[int | None, int | None],
-    updated: tuple[int | None, int | None],
-) -> Callable[[Record], bool]:
-    """Return what tells whether a record is asked for; the header is looked at before the body."""
-    given = (status,) if isinstance(status, str) else () if status is None else check_many(status, "status")
-    statuses = {check_choice(one, "status", kind.STATUSES) for one in given} or set(kind.STATUSES)
-    session = check_optional_text(session_id, "session_id")
-    check_priority(low, "priority_min"), check_priority(high, "priority_max")
-    words = "" if text is None else check_text(text, "text").casefold()
-    wanted = check_metadata(where, "where")
-
-    def within(time: int, bounds: tuple[int | None, int | None]) -> bool:
-        return (bounds[0] is None or bounds[0] <= time) and (bounds[1] is None or time < bounds[1])
-
-    def accept(record: Record) -> bool:
-        if not within(record.created_at, created) or not within(record.updated_at, updated):
-            return False
-        body = decode(record.body, IntentBody)
-        return (
-            body.status in statuses
-            and low <= body.priority <= high
-            and session in (None, body.session_id)
-            and any(words in (told or "").casefold() for told in (body.goal, body.name, body.original_request))
-            and all(
-                key in body.metadata and type(body.metadata[key]) is type(value) and body.metadata[key] == value
-                for key, value in wanted.items()
-            )
-        )
-
-    return accept
