@@ -123,7 +123,7 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, intents, runs, spaces.
+    """List memories (the default), kv, json or states [PREFIX], events STREAM, traces, intents, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
