@@ -28,7 +28,7 @@ from holdfast.inputs import (
     check_version,
 )
 from holdfast.keys import encode_key, key_range_prefix
-from holdfast.model import Cursor, Guard, Record, Written
+from holdfast.model import Cursor, Guard, Record, Term, Written
 from holdfast.primitive import expecting
 from holdfast.primitives import intent as kind
 from holdfast.primitives.intent import (
@@ -340,11 +340,11 @@ class Intents:
         session_id: str | None = None,
     ) -> int:
         """Count intents, those with a status or of a session if one is given; reads no bodies."""
-        equal = []
         if status is not None:
-            equal.append((kind.STATUS, value_prefix(check_choice(status, "status", kind.STATUSES))))
+            check_choice(status, "status", kind.STATUSES)
         if session_id is not None:
-            equal.append((kind.SESSION, value_prefix(check_text(session_id, "session_id"))))
+            check_text(session_id, "session_id")
+        equal = _equal(status, session_id)
         return Selection(KIND, kind.CREATED, equal).count(self._scope)
 
     def edges(
@@ -499,14 +499,18 @@ class Intents:
         of the last update. ``limit`` None takes all.
         """
         index = ORDERS[check_choice(order, "order", ORDERS)]
+        created = check_time(since, "since"), check_time(until, "until")
         accept = accepting(
             status, session_id, priority_min, priority_max, text, where,
-            (check_time(since, "since"), check_time(until, "until")),
+            created,
             (check_time(updated_since, "updated_since"), check_time(updated_until, "updated_until")),
         )  # fmt: skip
         most, place = check_limit(limit, optional=True), cursor_place(after)
         if parent is not None:
             found = self._children(check_id(parent, "parent"), index, reverse, place)
+        elif index == kind.CREATED:
+            asked = Selection(KIND, index, _equal(status, session_id), *created, reverse)
+            found = asked.iterate(self._scope, place)
         else:
             found = self._scope.scan(KIND, index, b"", b"\xff", after=place, reverse=reverse)
         records, last = take(((at, record) for at, record in found if accept(record)), most)
@@ -521,6 +525,12 @@ def _guards(id: UUID, version: int | None, expected: Intent | None) -> tuple[Gua
     if version is None and expected is None:
         return ()
     return expecting(KIND, intent_key(id), f"intent {id}", check_version(version), expected)
+
+
+def _equal(status: str | Iterable[str] | None, session_id: str | None) -> list[Term]:
+    """Return the index terms of what is asked for, of which the rarest leads."""
+    equal = [(kind.STATUS, value_prefix(status))] if isinstance(status, str) else []
+    return equal if session_id is None else [*equal, (kind.SESSION, value_prefix(session_id))]
 
 
 def _line(record: Record) -> StatusChange:
