@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast import ConflictError, InvalidInputError, NotFoundError
 from holdfast.primitives.intent import ACYCLIC, STATUSES, TRANSITIONS, IntentPrimitive
+from holdfast.primitives.intent_graph import Graph
 
 OTHER = UUID("0190163d-8694-739b-aea5-966c26f8ad91")
 
@@ -473,3 +474,22 @@ def test_no_order_of_links_closes_a_circle(steps):
                 edges.add((a, b))
         stored = {(one.from_id, one.to_id) for id in ids for one in intents.edges(id)}
         assert stored == {(ids[a], ids[b]) for a, b in edges}
+
+
+@pytest.mark.parametrize("type", ACYCLIC)
+def test_a_link_that_comes_between_the_look_and_the_commit_is_seen(any_store, monkeypatch, type):
+    intents = any_store.space("p").intents
+    a, b = intents.persist("a"), intents.persist("b")
+    look, looks = Graph.chain, []
+
+    def look_and_be_overtaken(self, *arguments):
+        found = look(self, *arguments)
+        looks.append(found)
+        if len(looks) == 1:
+            intents.link(b.id, a.id, type)
+        return found
+
+    monkeypatch.setattr(Graph, "chain", look_and_be_overtaken)
+    with pytest.raises(InvalidInputError, match="would lead back"):
+        intents.link(a.id, b.id, type)
+    assert looks == [None, None, [b.id, a.id]] and len(intents.edges(a.id)) == 1
