@@ -17,7 +17,7 @@ from holdfast import aio, aio_faces, store
 from holdfast.aio import AsyncStore
 from holdfast.async_work import THREADS, call_in
 from holdfast.backends.log_engine import LogBackend
-from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
+from holdfast.primitives import documents, event, intents, kv, memories, run, state, traces, vectors
 from holdfast.testing.faults import FaultyDisk
 
 TWINS = [
@@ -28,6 +28,7 @@ TWINS = [
     (state.States, aio_faces.AsyncStates),
     (traces.Traces, aio_faces.AsyncTraces),
     (vectors.Vectors, aio_faces.AsyncVectors),
+    (intents.Intents, aio_faces.AsyncIntents),
     (run.Runs, aio_faces.AsyncRuns),
     (store.Store, aio.AsyncStore),
     (store.Space, aio.AsyncSpace),

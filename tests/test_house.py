@@ -19,7 +19,7 @@ FLOORS = {
     0: ("errors", "clock", "process", "model"),
     1: ("codec", "keys", "entry_types"),
     2: ("backend", "primitive", "core", "registry", "validation", "staging", "committer"),
-    3: ("log", "tables", "views", "flusher", "sqlite_library", "text_index"),
+    3: ("log", "ordered", "tables", "views", "flusher", "sqlite_library", "text_index"),
     4: ("backends",),
     5: ("inputs", "scope", "idempotency", "feed", "retention", "selection", "transaction", "retry", "journal"),
     6: ("search",),
@@ -52,6 +52,12 @@ TOGETHER = {
     ("primitives.otlp", "primitives.otlp_values"),
     ("primitives.otlp", "primitives.trace"),
     ("primitives.vectors", "primitives.vector"),
+    ("primitives.intent_graph", "primitives.intent"),
+    ("primitives.intents", "primitives.intent"),
+    ("primitives.intents", "primitives.intent_graph"),
+    ("primitives.intents", "primitives.intent_inputs"),
+    ("primitives.intent_inputs", "primitives.intent"),
+    ("primitives.intent_inputs", "primitives.intent_graph"),
 }
 THIRD_PARTY = {
     "msgspec": ("",),
@@ -76,6 +82,7 @@ LONG_FILES = {
     "backends/log_engine/backend.py": "the life of one store: open, commit, snapshot, follow, close",
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
     "primitives/vectors.py": "a method for each thing that users do with vectors",
+    "primitives/intents.py": "a method for each thing that users do with intents",
     "primitives/memories.py": "a method for each thing that users do with memories",
 }
 LINES_MAX = 420

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from holdfast.backend import StagedSpace
 from holdfast.errors import CorruptionError
 from holdfast.model import Entry, Erasure, Head, JournalRow, Record
-from holdfast.tables import INSERTED_ONE_BY_ONE, OrderedItems, SpaceTables, between
+from holdfast.ordered import INSERTED_ONE_BY_ONE, OrderedItems
+from holdfast.tables import SpaceTables, between
 from holdfast.views import LiveView, SnapshotView
 
 ITEMS = st.tuples(st.binary(max_size=2), st.binary(max_size=1))

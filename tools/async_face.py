@@ -21,6 +21,7 @@ FACES = (
     ("primitives/traces.py", "Traces", "traces"),
     ("primitives/memories.py", "Memories", "memories"),
     ("primitives/vectors.py", "Vectors", "vectors"),
+    ("primitives/intents.py", "Intents", "intents"),
     ("primitives/run.py", "Runs", "runs"),
 )
 WRITES = {
@@ -31,6 +32,7 @@ WRITES = {
     "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
     "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
+    "Intents": {"update", "transition", "restore", "unlink"},  # the others may plan in a transaction
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive", "drop_journal"},
 }
 COMPUTES = {("Vectors", "search"), ("Vectors", "refresh_search")}
@@ -42,6 +44,7 @@ Written by tools/async_face.py; change that or the synchronous faces, then run i
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -57,6 +60,9 @@ from holdfast.primitives.event import Event, Events, Stream, Verification
 from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
+from holdfast.primitives.intent import EDGE_TYPES, PRIORITY_MAX
+from holdfast.primitives.intent_graph import Edge, Intent, IntentTree
+from holdfast.primitives.intents import Intents, StatusChange
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
 from holdfast.primitives.source import MemorySource
 from holdfast.primitives.span_inputs import SpanRef

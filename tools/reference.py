@@ -11,6 +11,7 @@ import holdfast
 from holdfast import errors
 from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import Events
+from holdfast.primitives.intents import Intents
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
@@ -31,6 +32,7 @@ FACES = (
     ("space.states", States),
     ("space.traces", Traces),
     ("space.vectors", Vectors),
+    ("space.intents", Intents),
     ("space.runs", Runs),
 )
 RECORDS = (
@@ -50,6 +52,10 @@ RECORDS = (
     "NewVector",
     "VectorHit",
     "VectorResults",
+    "Intent",
+    "Edge",
+    "StatusChange",
+    "IntentTree",
     "RunRecord",
     "Hit",
     "Results",

@@ -48,6 +48,8 @@ from holdfast.journal import Diff, Difference
 from holdfast.primitives.documents import Document
 from holdfast.primitives.embedding import Sparse
 from holdfast.primitives.event import Event, Stream, Verification
+from holdfast.primitives.intent_graph import Edge, Intent, IntentTree
+from holdfast.primitives.intents import StatusChange
 from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.otlp import to_otlp
@@ -87,6 +89,7 @@ __all__ = [
     "DiskFullError",
     "Document",
     "DocumentChunk",
+    "Edge",
     "Event",
     "Forgetting",
     "FormatError",
@@ -95,6 +98,8 @@ __all__ = [
     "HookDescription",
     "Import",
     "InitError",
+    "Intent",
+    "IntentTree",
     "InvalidInputError",
     "KeyValue",
     "Listing",
@@ -121,6 +126,7 @@ __all__ = [
     "SpanTree",
     "Sparse",
     "State",
+    "StatusChange",
     "StorageError",
     "Store",
     "Stream",

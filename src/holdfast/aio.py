@@ -19,6 +19,7 @@ from uuid import UUID
 from holdfast.aio_faces import (
     AsyncDocuments,
     AsyncEvents,
+    AsyncIntents,
     AsyncKeyValues,
     AsyncMemories,
     AsyncRuns,
@@ -59,6 +60,7 @@ class AsyncFaces:
         self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
         self.vectors = AsyncVectors(worker, faces.vectors, None if deferring is None else deferring.vectors)
+        self.intents = AsyncIntents(worker, faces.intents, None if deferring is None else deferring.intents)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 
     @property

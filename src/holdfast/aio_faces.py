@@ -17,6 +17,9 @@ from holdfast.async_work import AsyncFace
 from holdfast.codec import Value
 from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.event import Event, Events, Stream, Verification
+from holdfast.primitives.intent import EDGE_TYPES, PRIORITY_MAX
+from holdfast.primitives.intent_graph import Edge, Intent, IntentTree
+from holdfast.primitives.intents import Intents, StatusChange
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
@@ -1452,6 +1455,328 @@ class AsyncVectors(AsyncFace[Vectors]):
         """
         return await self._hop(
             self._face.list, collection, where=where, limit=limit, after=after, reverse=reverse, vectors=vectors
+        )
+
+
+class AsyncIntents(AsyncFace[Intents]):
+    """The twin of ``Intents``."""
+
+    async def persist(
+        self,
+        goal: str,
+        *,
+        id: UUID | str | None = None,
+        name: str | None = None,
+        session_id: str | None = None,
+        original_request: str | None = None,
+        source: str | None = None,
+        constraints: dict[str, Value] | None = None,
+        preferences: dict[str, Value] | None = None,
+        success_criteria: Value = None,
+        triggered_by: str = "human_request",
+        generation_context: dict[str, Value] | None = None,
+        status: str = "active",
+        priority: int = 0,
+        metadata: dict[str, Value] | None = None,
+        parent: UUID | str | None = None,
+        by: str | None = None,
+        why: str | None = None,
+    ) -> Intent:
+        """Create an intent, as a subgoal of ``parent`` if one is given; ``by`` and ``why`` begin its history.
+
+        See ``Intents.persist``.
+        """
+        return await self._hop(
+            self._face.persist,
+            goal,
+            id=id,
+            name=name,
+            session_id=session_id,
+            original_request=original_request,
+            source=source,
+            constraints=constraints,
+            preferences=preferences,
+            success_criteria=success_criteria,
+            triggered_by=triggered_by,
+            generation_context=generation_context,
+            status=status,
+            priority=priority,
+            metadata=metadata,
+            parent=parent,
+            by=by,
+            why=why,
+        )
+
+    async def update(
+        self,
+        id: UUID | str,
+        *,
+        goal: str | UnsetType = UNSET,
+        name: str | UnsetType | None = UNSET,
+        session_id: str | UnsetType | None = UNSET,
+        original_request: str | UnsetType | None = UNSET,
+        source: str | UnsetType | None = UNSET,
+        constraints: dict[str, Value] | UnsetType = UNSET,
+        preferences: dict[str, Value] | UnsetType = UNSET,
+        success_criteria: Value | UnsetType = UNSET,
+        generation_context: dict[str, Value] | UnsetType = UNSET,
+        priority: int | UnsetType = UNSET,
+        metadata: dict[str, Value] | UnsetType = UNSET,
+        expected_version: int | None = None,
+        expected: Intent | None = None,
+    ) -> Intent:
+        """Set some fields of an intent; what is not given stays. ``transition`` changes the status.
+
+        See ``Intents.update``.
+        """
+        return await self._submit(
+            self._face.update,
+            id,
+            goal=goal,
+            name=name,
+            session_id=session_id,
+            original_request=original_request,
+            source=source,
+            constraints=constraints,
+            preferences=preferences,
+            success_criteria=success_criteria,
+            generation_context=generation_context,
+            priority=priority,
+            metadata=metadata,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def transition(
+        self,
+        id: UUID | str,
+        status: str,
+        *,
+        by: str | None = None,
+        why: str | None = None,
+        expected_version: int | None = None,
+        expected: Intent | None = None,
+    ) -> Intent:
+        """Change the status of an intent; who did it and why goes into its history in the same commit.
+
+        See ``Intents.transition``.
+        """
+        return await self._submit(
+            self._face.transition, id, status, by=by, why=why, expected_version=expected_version, expected=expected
+        )
+
+    async def delete(
+        self,
+        id: UUID | str,
+        *,
+        edges: str = "keep",
+        expected_version: int | None = None,
+        expected: Intent | None = None,
+    ) -> bool:
+        """Leave a tombstone that ``restore`` brings back; return True if there was an intent.
+
+        See ``Intents.delete``.
+        """
+        return await self._hop(self._face.delete, id, edges=edges, expected_version=expected_version, expected=expected)
+
+    async def restore(self, id: UUID | str) -> bool:
+        """Bring a deleted intent back, with its history and the edges that were kept; False if none is deleted.
+
+        See ``Intents.restore``.
+        """
+        return await self._submit(self._face.restore, id)
+
+    async def purge(self, id: UUID | str) -> bool:
+        """Remove an intent or its tombstone for good, with its history and its edges; return True if anything was left.
+
+        See ``Intents.purge``.
+        """
+        return await self._hop(self._face.purge, id)
+
+    async def link(
+        self,
+        from_id: UUID | str,
+        to_id: UUID | str,
+        type: str,
+        *,
+        weight: float | None = None,
+        metadata: dict[str, Value] | None = None,
+    ) -> Edge:
+        """Link two intents, or set weight and metadata of the edge that is there.
+
+        See ``Intents.link``.
+        """
+        return await self._hop(self._face.link, from_id, to_id, type, weight=weight, metadata=metadata)
+
+    async def unlink(self, from_id: UUID | str, to_id: UUID | str, type: str) -> bool:
+        """Remove an edge; return True if there was one.
+
+        See ``Intents.unlink``.
+        """
+        return await self._submit(self._face.unlink, from_id, to_id, type)
+
+    async def get(self, id: UUID | str, *, deleted: bool = False) -> Intent | None:
+        """Return an intent, or None; ``deleted``: also one that is deleted.
+
+        See ``Intents.get``.
+        """
+        return await self._hop(self._face.get, id, deleted=deleted)
+
+    async def retrieve(self, id: UUID | str) -> Intent:
+        """Return an intent; NotFoundError if it does not exist.
+
+        See ``Intents.retrieve``.
+        """
+        return await self._hop(self._face.retrieve, id)
+
+    async def history(self, id: UUID | str) -> list[StatusChange]:
+        """Return the status changes of an intent, the oldest first, that of a deleted one too.
+
+        See ``Intents.history``.
+        """
+        return await self._hop(self._face.history, id)
+
+    async def count(self, *, status: str | None = None, session_id: str | None = None) -> int:
+        """Count intents, those with a status or of a session if one is given; reads no bodies.
+
+        See ``Intents.count``.
+        """
+        return await self._hop(self._face.count, status=status, session_id=session_id)
+
+    async def edges(
+        self, id: UUID | str, *, type: str | None = None, direction: str = "both", weight_min: float = 0
+    ) -> list[Edge]:
+        """Return the edges that begin ("out") or end ("in") at an intent, both ends of which are there.
+
+        See ``Intents.edges``.
+        """
+        return await self._hop(self._face.edges, id, type=type, direction=direction, weight_min=weight_min)
+
+    async def neighbours(self, id: UUID | str, *, type: str | None = None, direction: str = "both") -> list[Intent]:
+        """Return the intents at the other ends of the edges of an intent, each once.
+
+        See ``Intents.neighbours``.
+        """
+        return await self._hop(self._face.neighbours, id, type=type, direction=direction)
+
+    async def conflicts(self, id: UUID | str) -> list[Intent]:
+        """Return the intents that an intent is in conflict with, from whichever side it was said.
+
+        See ``Intents.conflicts``.
+        """
+        return await self._hop(self._face.conflicts, id)
+
+    async def ancestors(self, id: UUID | str) -> list[Intent]:
+        """Return what an intent is a subgoal of, at any remove, the nearest first.
+
+        See ``Intents.ancestors``.
+        """
+        return await self._hop(self._face.ancestors, id)
+
+    async def subtree(self, id: UUID | str) -> IntentTree:
+        """Return an intent with its subgoals, at any remove; one with several parents stands once, as high as it can.
+
+        See ``Intents.subtree``.
+        """
+        return await self._hop(self._face.subtree, id)
+
+    async def roots(self) -> list[Intent]:
+        """Return the intents that are a subgoal of nothing, in order of creation; reads all intents.
+
+        See ``Intents.roots``.
+        """
+        return await self._hop(self._face.roots)
+
+    async def leaves(self) -> list[Intent]:
+        """Return the intents that have no subgoals, in order of creation; reads all intents.
+
+        See ``Intents.leaves``.
+        """
+        return await self._hop(self._face.leaves)
+
+    async def ready(self) -> list[Intent]:
+        """Return the active intents that nothing keeps back, those of the highest priority first.
+
+        See ``Intents.ready``.
+        """
+        return await self._hop(self._face.ready)
+
+    async def blocked_by(self, id: UUID | str) -> list[Intent]:
+        """Return the intents that keep one back; see ``ready``.
+
+        See ``Intents.blocked_by``.
+        """
+        return await self._hop(self._face.blocked_by, id)
+
+    async def path(
+        self,
+        from_id: UUID | str,
+        to_id: UUID | str,
+        *,
+        types: Iterable[str] = EDGE_TYPES,
+        direction: str = "out",
+        weighted: bool = False,
+    ) -> list[Intent]:
+        """Return the intents on the shortest way between two, both included; an empty list if there is none.
+
+        See ``Intents.path``.
+        """
+        return await self._hop(self._face.path, from_id, to_id, types=types, direction=direction, weighted=weighted)
+
+    async def dot(self) -> str:
+        """Return all intents and edges as text for Graphviz.
+
+        See ``Intents.dot``.
+        """
+        return await self._hop(self._face.dot)
+
+    async def mermaid(self) -> str:
+        """Return all intents and edges as text for Mermaid.
+
+        See ``Intents.mermaid``.
+        """
+        return await self._hop(self._face.mermaid)
+
+    async def list(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        session_id: str | None = None,
+        priority_min: int = 0,
+        priority_max: int = PRIORITY_MAX,
+        parent: UUID | str | None = None,
+        text: str | None = None,
+        where: dict[str, Value] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        updated_since: datetime | None = None,
+        updated_until: datetime | None = None,
+        order: str = "created",
+        reverse: bool = False,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Listing[Intent]:
+        """Return a page of the intents that have all that is given, in order ("created", "updated", "priority").
+
+        See ``Intents.list``.
+        """
+        return await self._hop(
+            self._face.list,
+            status=status,
+            session_id=session_id,
+            priority_min=priority_min,
+            priority_max=priority_max,
+            parent=parent,
+            text=text,
+            where=where,
+            since=since,
+            until=until,
+            updated_since=updated_since,
+            updated_until=updated_until,
+            order=order,
+            reverse=reverse,
+            limit=limit,
+            after=after,
         )
 
 

@@ -13,7 +13,8 @@
     0x70-0x7F    vector      7      insert 0x70, delete 0x71, update 0x72, create_collection 0x73, drop_collection 0x74
     0x80-0x8F    memory      8      store 0x80, update 0x81, delete 0x82, restore 0x83, purge 0x84
     0x90-0x9F    segment     9
-    0xA0-0xAF    intent      10
+    0xA0-0xAF    intent      10     persist 0xA0, update 0xA1, delete 0xA2, restore 0xA3, purge 0xA4, transition 0xA5,
+                                    link 0xA6, unlink 0xA7
     0xB0-0xBF    reserved
     0xC0-0xFF    yours       64..   primitives that users register
 
@@ -57,6 +58,8 @@ RUN_CREATE, RUN_UPDATE, RUN_END, RUN_BEGIN = 0x60, 0x61, 0x62, 0x63
 VECTOR_INSERT, VECTOR_DELETE, VECTOR_UPDATE = 0x70, 0x71, 0x72
 VECTOR_CREATE_COLLECTION, VECTOR_DROP_COLLECTION = 0x73, 0x74
 MEMORY_STORE, MEMORY_UPDATE, MEMORY_DELETE, MEMORY_RESTORE, MEMORY_PURGE = 0x80, 0x81, 0x82, 0x83, 0x84
+INTENT_PERSIST, INTENT_UPDATE, INTENT_DELETE, INTENT_RESTORE, INTENT_PURGE = 0xA0, 0xA1, 0xA2, 0xA3, 0xA4
+INTENT_TRANSITION, INTENT_LINK, INTENT_UNLINK = 0xA5, 0xA6, 0xA7
 
 
 def entry_range(primitive_id: int) -> range:

@@ -7,6 +7,8 @@ from typing import Any
 
 from holdfast.primitives.documents import Documents
 from holdfast.primitives.event import EventPrimitive, Events
+from holdfast.primitives.intent import IntentPrimitive
+from holdfast.primitives.intents import Intents
 from holdfast.primitives.json import JsonPrimitive
 from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
@@ -35,6 +37,7 @@ def builtin() -> PrimitiveRegistry:
         RunPrimitive(),
         VectorPrimitive(),
         MemoryPrimitive(),
+        IntentPrimitive(),
     ):
         registry.register(primitive)
     return registry
@@ -93,6 +96,11 @@ class Faces:
     def vectors(self) -> Vectors:
         """Named collections of vectors."""
         return Vectors(self._scope, self._vector_search)
+
+    @cached_property
+    def intents(self) -> Intents:
+        """What the agent wants, and how that hangs together."""
+        return Intents(self._scope)
 
     @cached_property
     def runs(self) -> Runs:

@@ -331,3 +331,30 @@ def test_looking_after_a_store(call, tmp_path):
     assert call("drop-space", "trial").out == "trial is dropped: 1 records\n"
     assert call("drop-space", "trial").code == 1 and call("spaces").out.split("\t")[0] == "default"
     assert call("verify").code == 0
+
+
+def test_intents_are_drawn(call, monkeypatch):
+    call("init")
+    with holdfast.open() as store:
+        goal = store.intents.persist("Ship the parser", priority=2)
+        task = store.intents.persist("Write tests", name="tests", parent=goal.id)
+    lines = call("intents", "tree").out.splitlines()
+    assert lines == [f"Ship the parser\tactive\t{goal.id}", f"  tests\tactive\t{task.id}"]
+    assert call("intents", "tree", str(task.id)).out == f"tests\tactive\t{task.id}\n"
+    whole = call("intents", "tree", "--json").json["items"]
+    assert whole[0]["children"][0]["intent"]["goal"] == "Write tests"
+    assert "digraph intents" in call("intents", "dot").out and "graph TD" in call("intents", "mermaid").out
+    assert call("intents", "dot", str(task.id)).code == 2
+    assert call("intents", "tree", "00000000-0000-0000-0000-000000000000").code == 1
+    monkeypatch.setattr("holdfast.cli.output.Output.for_people", True)
+    drawn = call("intents", "tree").out
+    assert "Ship the parser" in drawn and "── tests" in drawn
+    monkeypatch.undo()
+
+
+def test_intents_are_listed(call):
+    call("init")
+    with holdfast.open() as store:
+        goal = store.intents.persist("Ship the parser", priority=2)
+    assert call("list", "intents", "--json").json["items"][0]["id"] == str(goal.id)
+    assert call("get", "intents", str(goal.id), "--json").json["goal"] == "Ship the parser"

@@ -175,6 +175,16 @@ NOUNS = {
         filters=frozenset({"newest"}),
         delete=_vector_delete,
     ),
+    "intents": Noun(
+        keys="ID",
+        least=1,
+        most=1,
+        get=lambda space, keys: space.intents.get(keys[0]),
+        headings=("id", "goal", "status", "priority", "created"),
+        row=lambda one: [one.id, one.goal, one.status, one.priority, _moment(one.created_at)],
+        page=lambda space, name, **options: space.intents.list(**options),
+        filters=frozenset({"newest"}),
+    ),
     "runs": Noun(
         keys="ID",
         least=1,

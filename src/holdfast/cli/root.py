@@ -35,6 +35,7 @@ _GROUPS = {
         "delete": ("writing", "delete records, all of them or none"),
         "export": ("records", "write records as JSON Lines"),
     },
+    "Intents": {"intents": ("intents", "draw the graph: tree, dot or mermaid")},
     "Runs": {
         "replay": ("runs", "what a run made"),
         "diff": ("runs", "how what two runs made differs"),
