@@ -14,13 +14,14 @@ import pytest
 
 import holdfast
 from holdfast import aio, aio_faces, store
-from holdfast.primitives import documents, event, kv, memories, run, state, traces, vectors
+from holdfast.primitives import documents, event, kv, memories, run, segments, state, traces, vectors
 
 TWINS = [
     (kv.KeyValues, aio_faces.AsyncKeyValues),
     (documents.Documents, aio_faces.AsyncDocuments),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
+    (segments.Segments, aio_faces.AsyncSegments),
     (state.States, aio_faces.AsyncStates),
     (traces.Traces, aio_faces.AsyncTraces),
     (vectors.Vectors, aio_faces.AsyncVectors),

@@ -20,6 +20,7 @@ FACES = (
     ("primitives/state.py", "States", "states"),
     ("primitives/traces.py", "Traces", "traces"),
     ("primitives/memories.py", "Memories", "memories"),
+    ("primitives/segments.py", "Segments", "segments"),
     ("primitives/vectors.py", "Vectors", "vectors"),
     ("primitives/run.py", "Runs", "runs"),
 )
@@ -30,6 +31,7 @@ WRITES = {
     "States": {"init", "set", "compare_and_set", "transition", "delete"},
     "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
+    "Segments": {"store", "update", "touch", "pin", "unpin", "delete", "restore", "purge"},
     "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive", "drop_journal"},
 }
@@ -57,7 +59,9 @@ from holdfast.primitives.event import Event, Events, Stream, Verification
 from holdfast.primitives.documents import Document, Documents
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
+from holdfast.primitives.pruning import PrunePlan
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
+from holdfast.primitives.segments import Segment, Segments
 from holdfast.primitives.source import MemorySource
 from holdfast.primitives.span_inputs import SpanRef
 from holdfast.primitives.state import State, States

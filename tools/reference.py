@@ -14,6 +14,7 @@ from holdfast.primitives.event import Events
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
+from holdfast.primitives.segments import Segments
 from holdfast.primitives.state import States
 from holdfast.primitives.traces import Traces
 from holdfast.primitives.vectors import Vectors
@@ -30,6 +31,7 @@ FACES = (
     ("space.events", Events),
     ("space.states", States),
     ("space.traces", Traces),
+    ("space.segments", Segments),
     ("space.vectors", Vectors),
     ("space.runs", Runs),
 )

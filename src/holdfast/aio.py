@@ -22,6 +22,7 @@ from holdfast.aio_faces import (
     AsyncKeyValues,
     AsyncMemories,
     AsyncRuns,
+    AsyncSegments,
     AsyncStates,
     AsyncTraces,
     AsyncVectors,
@@ -57,6 +58,7 @@ class AsyncFaces:
         self.states = AsyncStates(worker, faces.states, None if deferring is None else deferring.states)
         self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
+        self.segments = AsyncSegments(worker, faces.segments, None if deferring is None else deferring.segments)
         self.vectors = AsyncVectors(worker, faces.vectors, None if deferring is None else deferring.vectors)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)
 
