@@ -69,7 +69,9 @@ def test_indexes_follow_every_change(space):
     one = space.segments.store(
         "x", type="note", task_id="t", file_path="a", tags=["p"], topic_id="o", line_range=(1, 2)
     )
-    space.segments.update(one.id, task_id="u", file_path="b", tags=["q"], topic_id=None, line_range=None)
+    space.segments.update(one.id, line_range=[1, 2])
+    after = space.segments.update(one.id, task_id="u", file_path="b", tags=["q"], topic_id=None, line_range=None)
+    assert after.line_range is None and after.text == "x"
     for old in ({"task_id": "t"}, {"file_path": "a"}, {"tags": ["p"]}, {"topic_id": "o"}):
         assert not space.segments.list(**old)
     for new in ({"task_id": "u"}, {"file_path": "b"}, {"tags": ["q"]}, {"type": "note"}):
