@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -167,6 +169,26 @@ def test_a_plan_that_was_overtaken_is_refused(space):
         space.segments.apply(None)
     with pytest.raises(holdfast.InvalidInputError, match="target_tokens"):
         space.segments.plan_prune(-1)
+
+
+def test_what_was_kept_and_is_gone_since_is_no_conflict(space):
+    kept = space.segments.store("x", type="note", tokens=1)
+    proposed = space.segments.plan_prune(5)
+    assert proposed.steps == () and proposed.kept == (kept.id,)
+    space.segments.delete(kept.id)
+    assert space.segments.apply(proposed) == []
+    assert space.segments.get(kept.id, deleted=True).gc_survival_count == 0
+
+
+def test_the_command_line_shows_segments(tmp_path):
+    path = str(tmp_path / "cli.db")
+    with holdfast.open(path) as store:
+        one = store.space("default").segments.store("kiwi", type="note")
+    for arguments in (["list", "segments"], ["get", "segments", str(one.id)]):
+        told = subprocess.run(
+            [sys.executable, "-m", "holdfast", "--store", path, *arguments], capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0 and "kiwi" in told.stdout, told.stderr
 
 
 def test_an_empty_plan_changes_nothing(space):

@@ -14,7 +14,7 @@ from holdfast.cli.output import to_json
 from holdfast.cli.root import Failure, Session, command
 
 C = TypeVar("C", bound=Callable[..., Any])
-NOUNS = ("memories", "kv", "json", "events", "states", "traces", "runs", "spaces")
+NOUNS = ("memories", "kv", "json", "events", "states", "traces", "segments", "runs", "spaces")
 
 
 class Moment(click.ParamType[datetime]):
@@ -96,6 +96,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
             record = space.states.record(rest[0])
         elif noun == "traces" and len(rest) == 1:
             record = space.traces.get(rest[0])
+        elif noun == "segments" and len(rest) == 1:
+            record = space.segments.get(rest[0])
         elif noun == "runs" and len(rest) == 1:
             record = space.runs.get(rest[0])
         elif noun == "events" and len(rest) == 2 and rest[1].isdigit():
@@ -121,7 +123,8 @@ def get_command(session: Session, parts: tuple[str, ...]) -> None:
 def list_command(
     session: Session, noun: str, name: str | None, limit: int, after: str | None, newest: bool, **chosen: Any
 ) -> None:
-    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, runs or spaces.
+    """List memories (the default), kv [PREFIX], json [PREFIX], states [PREFIX], events STREAM, traces, segments,
+    runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
@@ -153,6 +156,10 @@ def list_command(
                 page = space.traces.list(limit=limit, after=after, reverse=newest)
                 rows = [[one.id, one.start.isoformat()[:19], one.type, one.name, one.status] for one in page]
                 headings = ["id", "start", "type", "name", "status"]
+            elif noun == "segments":
+                page = space.segments.list(limit=limit, after=after, reverse=newest)
+                rows = [[one.id, one.created_at.isoformat()[:19], one.tier, one.type, one.text[:200]] for one in page]
+                headings = ["id", "created", "tier", "type", "text"]
             elif name is None:
                 page = space.events.streams(limit=limit, after=after)
                 rows, headings = [[one.name, one.length] for one in page], ["stream", "events"]
