@@ -17,7 +17,7 @@ from holdfast import aio, aio_faces, store
 from holdfast.aio import AsyncStore
 from holdfast.async_work import THREADS, call_in
 from holdfast.backends.log_engine import LogBackend
-from holdfast.primitives import documents, event, intents, kv, memories, run, state, traces, vectors
+from holdfast.primitives import documents, event, intents, kv, memories, run, segments, state, traces, vectors
 from holdfast.testing.faults import FaultyDisk
 
 TWINS = [
@@ -25,6 +25,7 @@ TWINS = [
     (documents.Documents, aio_faces.AsyncDocuments),
     (event.Events, aio_faces.AsyncEvents),
     (memories.Memories, aio_faces.AsyncMemories),
+    (segments.Segments, aio_faces.AsyncSegments),
     (state.States, aio_faces.AsyncStates),
     (traces.Traces, aio_faces.AsyncTraces),
     (vectors.Vectors, aio_faces.AsyncVectors),

@@ -45,6 +45,8 @@ TOGETHER = {
     ("primitives.memories", "primitives.source"),
     ("primitives.memories", "primitives.embedding"),
     ("primitives.memory", "primitives.source"),
+    ("primitives.segments", "primitives.segment"),
+    ("primitives.segments", "primitives.pruning"),
     ("primitives.traces", "primitives.trace"),
     ("primitives.traces", "primitives.otlp"),
     ("primitives.traces", "primitives.span_inputs"),
@@ -83,6 +85,7 @@ LONG_FILES = {
     "testing/contract.py": "the contract, promise by promise; what it needs to write is shared",
     "primitives/vectors.py": "a method for each thing that users do with vectors",
     "primitives/intents.py": "a method for each thing that users do with intents",
+    "primitives/segments.py": "a method for each thing that users do with segments",
     "primitives/memories.py": "a method for each thing that users do with memories",
 }
 LINES_MAX = 420

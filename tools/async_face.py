@@ -20,6 +20,7 @@ FACES = (
     ("primitives/state.py", "States", "states"),
     ("primitives/traces.py", "Traces", "traces"),
     ("primitives/memories.py", "Memories", "memories"),
+    ("primitives/segments.py", "Segments", "segments"),
     ("primitives/vectors.py", "Vectors", "vectors"),
     ("primitives/intents.py", "Intents", "intents"),
     ("primitives/run.py", "Runs", "runs"),
@@ -31,6 +32,7 @@ WRITES = {
     "States": {"init", "set", "compare_and_set", "transition", "delete"},
     "Traces": {"record", "begin", "end", "annotate", "update", "record_otlp", "delete"},
     "Memories": {"store", "create", "store_many", "update", "delete", "restore", "purge"},
+    "Segments": {"store", "update", "touch", "pin", "unpin", "delete", "restore", "purge"},
     "Vectors": {"insert", "put", "update", "delete"},  # many at once take long to check
     "Intents": {"update", "transition", "restore", "unlink"},  # the others may plan in a transaction
     "Runs": {"create", "begin", "update", "pause", "end", "fail", "cancel", "archive", "drop_journal"},
@@ -63,7 +65,9 @@ from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
 from holdfast.primitives.intent import EDGE_TYPES, PRIORITY_MAX
 from holdfast.primitives.intent_graph import Edge, Intent, IntentTree
 from holdfast.primitives.intents import Intents, StatusChange
+from holdfast.primitives.pruning import PrunePlan
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
+from holdfast.primitives.segments import Segment, Segments
 from holdfast.primitives.source import MemorySource
 from holdfast.primitives.span_inputs import SpanRef
 from holdfast.primitives.state import State, States

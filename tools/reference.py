@@ -15,6 +15,7 @@ from holdfast.primitives.intents import Intents
 from holdfast.primitives.kv import KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.run import Runs
+from holdfast.primitives.segments import Segments
 from holdfast.primitives.state import States
 from holdfast.primitives.traces import Traces
 from holdfast.primitives.vectors import Vectors
@@ -31,6 +32,7 @@ FACES = (
     ("space.events", Events),
     ("space.states", States),
     ("space.traces", Traces),
+    ("space.segments", Segments),
     ("space.vectors", Vectors),
     ("space.intents", Intents),
     ("space.runs", Runs),

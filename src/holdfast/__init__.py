@@ -53,7 +53,9 @@ from holdfast.primitives.intents import StatusChange
 from holdfast.primitives.kv import KeyValue
 from holdfast.primitives.memories import Memory, NewMemory, Session
 from holdfast.primitives.otlp import to_otlp
+from holdfast.primitives.pruning import PrunePlan
 from holdfast.primitives.run import RunRecord
+from holdfast.primitives.segments import Segment
 from holdfast.primitives.source import AgentResponse, Custom, DocumentChunk, HookDescription, Import
 from holdfast.primitives.state import State
 from holdfast.primitives.trace import Span, SpanTree
@@ -111,6 +113,7 @@ __all__ = [
     "Pending",
     "PermissionDeniedError",
     "PoisonedError",
+    "PrunePlan",
     "ReadError",
     "ReadOnlyError",
     "Removal",
@@ -119,6 +122,7 @@ __all__ = [
     "Retention",
     "Run",
     "RunRecord",
+    "Segment",
     "SerializationError",
     "Session",
     "Space",

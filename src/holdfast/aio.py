@@ -23,6 +23,7 @@ from holdfast.aio_faces import (
     AsyncKeyValues,
     AsyncMemories,
     AsyncRuns,
+    AsyncSegments,
     AsyncStates,
     AsyncTraces,
     AsyncVectors,
@@ -59,6 +60,7 @@ class AsyncFaces:
         self.states = AsyncStates(worker, faces.states, None if deferring is None else deferring.states)
         self.traces = AsyncTraces(worker, faces.traces, None if deferring is None else deferring.traces)
         self.memories = AsyncMemories(worker, faces.memories, None if deferring is None else deferring.memories)
+        self.segments = AsyncSegments(worker, faces.segments, None if deferring is None else deferring.segments)
         self.vectors = AsyncVectors(worker, faces.vectors, None if deferring is None else deferring.vectors)
         self.intents = AsyncIntents(worker, faces.intents, None if deferring is None else deferring.intents)
         self.runs = AsyncRuns(worker, faces.runs, None if deferring is None else deferring.runs)

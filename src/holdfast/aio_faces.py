@@ -22,7 +22,9 @@ from holdfast.primitives.intent_graph import Edge, Intent, IntentTree
 from holdfast.primitives.intents import Intents, StatusChange
 from holdfast.primitives.kv import KeyValue, KeyValues
 from holdfast.primitives.memories import Memories, Memory, NewMemory, Session
+from holdfast.primitives.pruning import PrunePlan
 from holdfast.primitives.run import LEASE_SECONDS, RunRecord, Runs
+from holdfast.primitives.segments import Segment, Segments
 from holdfast.primitives.source import MemorySource
 from holdfast.primitives.span_inputs import SpanRef
 from holdfast.primitives.state import State, States
@@ -1232,6 +1234,274 @@ class AsyncMemories(AsyncFace[Memories]):
             since=since,
             until=until,
             where=where,
+            reverse=reverse,
+            limit=limit,
+            after=after,
+        )
+
+
+class AsyncSegments(AsyncFace[Segments]):
+    """The twin of ``Segments``."""
+
+    async def store(
+        self,
+        text: str,
+        *,
+        type: str,
+        id: UUID | str | None = None,
+        task_id: str | None = None,
+        tier: str = "working",
+        pinned: bool = False,
+        generation: str = "young",
+        refcount: int = 0,
+        file_path: str | None = None,
+        line_range: tuple[int, int] | None = None,
+        tags: Iterable[str] = (),
+        topic_id: str | None = None,
+        tokens: int | None = None,
+        tokenizer: Callable[[str], int] | None = None,
+        created_at: datetime | None = None,
+        expected_version: int | None = None,
+        expected: Segment | None = None,
+    ) -> Segment:
+        """Create a segment, or replace the one with this ``id``.
+
+        See ``Segments.store``.
+        """
+        return await self._submit(
+            self._face.store,
+            text,
+            type=type,
+            id=id,
+            task_id=task_id,
+            tier=tier,
+            pinned=pinned,
+            generation=generation,
+            refcount=refcount,
+            file_path=file_path,
+            line_range=line_range,
+            tags=tags,
+            topic_id=topic_id,
+            tokens=tokens,
+            tokenizer=tokenizer,
+            created_at=created_at,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def update(
+        self,
+        id: UUID | str,
+        *,
+        text: str | UnsetType = UNSET,
+        type: str | UnsetType = UNSET,
+        task_id: str | UnsetType | None = UNSET,
+        generation: str | UnsetType = UNSET,
+        refcount: int | UnsetType = UNSET,
+        file_path: str | UnsetType | None = UNSET,
+        line_range: tuple[int, int] | UnsetType | None = UNSET,
+        tags: Iterable[str] | UnsetType = UNSET,
+        topic_id: str | UnsetType | None = UNSET,
+        tokens: int | UnsetType | None = UNSET,
+        tokenizer: Callable[[str], int] | None = None,
+        expected_version: int | None = None,
+        expected: Segment | None = None,
+    ) -> Segment:
+        """Set some fields of a segment and touch it; what is not given stays, but tokens are those of the text.
+
+        See ``Segments.update``.
+        """
+        return await self._submit(
+            self._face.update,
+            id,
+            text=text,
+            type=type,
+            task_id=task_id,
+            generation=generation,
+            refcount=refcount,
+            file_path=file_path,
+            line_range=line_range,
+            tags=tags,
+            topic_id=topic_id,
+            tokens=tokens,
+            tokenizer=tokenizer,
+            expected_version=expected_version,
+            expected=expected,
+        )
+
+    async def stash(self, ids: UUID | str | Iterable[UUID | str]) -> list[Segment]:
+        """Set segments aside, all in one commit; NotFoundError, and nothing is changed, if one does not exist.
+
+        See ``Segments.stash``.
+        """
+        return await self._hop(self._face.stash, ids)
+
+    async def unstash(self, ids: UUID | str | Iterable[UUID | str]) -> list[Segment]:
+        """Bring segments back into the working tier and touch them; else as ``stash``.
+
+        See ``Segments.unstash``.
+        """
+        return await self._hop(self._face.unstash, ids)
+
+    async def archive(self, ids: UUID | str | Iterable[UUID | str]) -> list[Segment]:
+        """Put segments into the archive; else as ``stash``.
+
+        See ``Segments.archive``.
+        """
+        return await self._hop(self._face.archive, ids)
+
+    async def touch(self, id: UUID | str) -> Segment:
+        """Say that a segment was used now. Raises NotFoundError.
+
+        See ``Segments.touch``.
+        """
+        return await self._submit(self._face.touch, id)
+
+    async def pin(self, id: UUID | str) -> Segment:
+        """Have a segment left alone by pruning and retention. Raises NotFoundError.
+
+        See ``Segments.pin``.
+        """
+        return await self._submit(self._face.pin, id)
+
+    async def unpin(self, id: UUID | str) -> Segment:
+        """Undo ``pin``. Raises NotFoundError.
+
+        See ``Segments.unpin``.
+        """
+        return await self._submit(self._face.unpin, id)
+
+    async def delete(
+        self, id: UUID | str, *, expected_version: int | None = None, expected: Segment | None = None
+    ) -> bool:
+        """Delete a segment, leaving a tombstone that ``restore`` brings back; return True if there was one.
+
+        See ``Segments.delete``.
+        """
+        return await self._submit(self._face.delete, id, expected_version=expected_version, expected=expected)
+
+    async def restore(self, id: UUID | str) -> bool:
+        """Bring a deleted segment back; return True if there was a tombstone.
+
+        See ``Segments.restore``.
+        """
+        return await self._submit(self._face.restore, id)
+
+    async def purge(self, id: UUID | str) -> bool:
+        """Remove a segment, or its tombstone, for good; return True if there was one.
+
+        See ``Segments.purge``.
+        """
+        return await self._submit(self._face.purge, id)
+
+    async def plan_prune(self, target_tokens: int) -> PrunePlan:
+        """Propose what to stash or delete so that the working tier has at most ``target_tokens``; changes nothing.
+
+        See ``Segments.plan_prune``.
+        """
+        return await self._hop(self._face.plan_prune, target_tokens)
+
+    async def apply(self, plan: PrunePlan) -> list[Segment]:
+        """Do what a plan says in one commit; return what it took, as it is then.
+
+        See ``Segments.apply``.
+        """
+        return await self._hop(self._face.apply, plan)
+
+    async def get(self, id: UUID | str, *, deleted: bool = False) -> Segment | None:
+        """Return a segment, or None; a tombstone only if ``deleted``.
+
+        See ``Segments.get``.
+        """
+        return await self._hop(self._face.get, id, deleted=deleted)
+
+    async def get_batch(self, ids: Iterable[UUID | str], *, deleted: bool = False) -> list[Segment | None]:
+        """Return segments in the order of their ids, None for what is not there; one round trip.
+
+        See ``Segments.get_batch``.
+        """
+        return await self._hop(self._face.get_batch, ids, deleted=deleted)
+
+    async def load(self, *, task_id: str | None = None) -> Listing[Segment]:
+        """Return the whole working tier in order of creation, or that of a task.
+
+        See ``Segments.load``.
+        """
+        return await self._hop(self._face.load, task_id=task_id)
+
+    async def count(self, *, tier: str | None = None, type: str | None = None, task_id: str | None = None) -> int:
+        """Count segments, those of a selection if one is given; reads no bodies.
+
+        See ``Segments.count``.
+        """
+        return await self._hop(self._face.count, tier=tier, type=type, task_id=task_id)
+
+    async def token_count(self) -> dict[str, int]:
+        """Return the sum of the tokens of each tier; what nobody counted is 0.
+
+        See ``Segments.token_count``.
+        """
+        return await self._hop(self._face.token_count)
+
+    async def search_stashed(
+        self,
+        query: str = "",
+        *,
+        tier: str = "stashed",
+        type: str | None = None,
+        task_id: str | None = None,
+        file_path: str | None = None,
+        tags: Iterable[str] = (),
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 10,
+    ) -> Results[Segment]:
+        """Return the stashed segments (or those of another ``tier``) that fit a query best; filters as for ``list``.
+
+        See ``Segments.search_stashed``.
+        """
+        return await self._hop(
+            self._face.search_stashed,
+            query,
+            tier=tier,
+            type=type,
+            task_id=task_id,
+            file_path=file_path,
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+        )
+
+    async def list(
+        self,
+        *,
+        tier: str | None = None,
+        type: str | None = None,
+        task_id: str | None = None,
+        file_path: str | None = None,
+        topic_id: str | None = None,
+        tags: Iterable[str] = (),
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        reverse: bool = False,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Listing[Segment]:
+        """Return a page of segments in order of creation (``reverse``: the newest first) that have all that is given.
+
+        See ``Segments.list``.
+        """
+        return await self._hop(
+            self._face.list,
+            tier=tier,
+            type=type,
+            task_id=task_id,
+            file_path=file_path,
+            topic_id=topic_id,
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
             reverse=reverse,
             limit=limit,
             after=after,

@@ -14,6 +14,8 @@ from holdfast.primitives.kv import KeyValuePrimitive, KeyValues
 from holdfast.primitives.memories import Memories
 from holdfast.primitives.memory import MemoryPrimitive
 from holdfast.primitives.run import RunPrimitive, Runs
+from holdfast.primitives.segment import SegmentPrimitive
+from holdfast.primitives.segments import Segments
 from holdfast.primitives.state import StatePrimitive, States
 from holdfast.primitives.trace import TracePrimitive
 from holdfast.primitives.traces import Traces
@@ -38,6 +40,7 @@ def builtin() -> PrimitiveRegistry:
         VectorPrimitive(),
         MemoryPrimitive(),
         IntentPrimitive(),
+        SegmentPrimitive(),
     ):
         registry.register(primitive)
     return registry
@@ -48,7 +51,8 @@ REGISTRY = builtin()
 
 
 class Faces:
-    """``kv``, ``json``, ``events``, ``states``, ``traces``, ``vectors``, ``memories`` and what else is registered."""
+    """``kv``, ``json``, ``events``, ``states``, ``traces``, ``vectors``, ``memories``,
+    ``segments`` and what else is registered."""
 
     def __init__(
         self, scope: Scope, search: TextSearch | None = None, vector_search: VectorSearch | None = None
@@ -91,6 +95,11 @@ class Faces:
     def memories(self) -> Memories:
         """What the agent knows."""
         return Memories(self._scope, self._search)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Pieces of a context window, in three tiers."""
+        return Segments(self._scope, self._search)
 
     @cached_property
     def vectors(self) -> Vectors:

@@ -175,6 +175,16 @@ NOUNS = {
         filters=frozenset({"newest"}),
         delete=_vector_delete,
     ),
+    "segments": Noun(
+        keys="ID",
+        least=1,
+        most=1,
+        get=lambda space, keys: space.segments.get(keys[0]),
+        headings=("id", "created", "tier", "type", "text"),
+        row=lambda one: [one.id, _moment(one.created_at), one.tier, one.type, one.text[:200]],
+        page=lambda space, name, **options: space.segments.list(**options),
+        filters=frozenset({"newest"}),
+    ),
     "intents": Noun(
         keys="ID",
         least=1,

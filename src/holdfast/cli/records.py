@@ -53,7 +53,7 @@ def filters(function: C) -> C:
     "parts",
     nargs=-1,
     required=True,
-    metavar="ID | kv, json, states KEY | traces, intents, runs ID | vectors COLLECTION [ID] | events STREAM SEQUENCE",
+    metavar="ID | kv, json, states KEY | traces, intents, segments, runs ID | vectors COLLECTION [ID] | events STREAM SEQUENCE",
 )
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
@@ -105,7 +105,7 @@ def list_command(
     **chosen: Any,
 ) -> None:
     """List memories (the default), kv, json, states [PREFIX], events [STREAM], traces [ID], vectors [COLLECTION],
-    intents, runs or spaces.
+    intents, segments, runs or spaces.
 
     \b
     Example: holdfast list --tag parser --newest
