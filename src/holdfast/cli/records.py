@@ -53,7 +53,8 @@ def filters(function: C) -> C:
     "parts",
     nargs=-1,
     required=True,
-    metavar="ID | kv, json, states KEY | traces, intents, segments, runs ID | vectors COLLECTION [ID] | events STREAM SEQUENCE",
+    metavar="ID | kv, json, states KEY | traces, intents, segments, runs ID | vectors COLLECTION [ID] | "
+    "events STREAM SEQUENCE",
 )
 def get_command(session: Session, parts: tuple[str, ...]) -> None:
     """Show one record.
