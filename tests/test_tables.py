@@ -169,3 +169,13 @@ def test_a_snapshot_outlives_erasures_and_trims():
     assert (seen.journaled_runs(), seen.last_journaled(b"r"), seen.in_journal(b"r", 1)) == ([b"r"], 1, True)
     assert seen.changes(0, 9) == told and seen.read(1, [b"k", b"d"]) == [record, None] and seen.count(1) == 1
     seen.close()
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_what_is_removed_goes_from_the_order_of_keys_too(looked_at):
+    tables = SpaceTables()
+    tables.apply(staged(tables, {b"a": record(b"a", 1), b"b": record(b"b", 1)}, 1))
+    if looked_at:
+        assert len(LiveView(tables).scan(1, None, b"", b"\xff").items) == 2
+    tables.apply(staged(tables, {b"a": None}, 2))
+    assert [one.key for one in LiveView(tables).scan(1, None, b"", b"\xff").items] == [b"b"]

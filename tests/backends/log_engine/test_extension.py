@@ -7,6 +7,7 @@ import pytest
 
 import holdfast
 from holdfast.backends.log_engine.numbering import Definition, Numbering
+from holdfast.backends.log_engine.refold import _no_row
 from holdfast.core import Scrub
 from holdfast.errors import CorruptionError, ReadOnlyError, UnsupportedError
 from holdfast.faces import builtin
@@ -14,6 +15,7 @@ from holdfast.journal import rows_of
 from holdfast.model import Entry, LostRow
 from holdfast.primitive import Put, delete_entry, put_entry
 from holdfast.registry import PrimitiveRegistry
+from holdfast.tables import SpaceTables
 from holdfast.testing.toys import CounterPrimitive, NoteDelete, NotePrimitive, NotePut, RawPrimitive, toy_registry
 
 from .conftest import everything, work
@@ -332,3 +334,10 @@ def test_what_is_forgotten_where_others_wait_is_forgotten_for_all(stores, snapsh
     with stores.open() as store:
         rows = list(rows_of(store._backend.view("default"), run.id.bytes))
         assert len(rows) == 1 and b"secret" not in rows[0].entry.payload
+
+
+def test_a_journal_that_loses_its_only_row_is_none():
+    tables = SpaceTables()
+    tables.journals[b"r"] = [JournalRow(1, 0, 1, Entry(1, 1, b""), ())]
+    _no_row(tables, b"r", (1, 0))
+    assert tables.journals == {}

@@ -291,10 +291,10 @@ class LogBackend(ResidentBackend):
             self._disk.sync_directory(path.parent)
             self._remove_dead_blobs()
             log.remove_before(self._snapshot_sequence + 1)
-            if self._text is not None or self._disk.exists(self.directory / TEXT_FILE):
-                index = self.text_index()
-                if index is not None:
-                    index.compact()
+            is_indexed = self._text is not None or self._disk.exists(self.directory / TEXT_FILE)
+            index = self.text_index() if is_indexed else None
+            if index is not None:
+                index.compact()
             folder = segment_folder(self.directory)
             for torn in sorted(folder.glob("*.torn")):
                 self._disk.remove(torn)

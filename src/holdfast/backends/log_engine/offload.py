@@ -174,7 +174,7 @@ class LargeValues:
 
     def remove_dead(self, kept: Sequence[int]) -> None:
         """Remove the files to which none of the snapshots refers that are kept, given by their sequences."""
-        if not all(sequence in self._used for sequence in kept):
+        if not all(sequence in self._used for sequence in kept):  # pragma: no cover - only if others write snapshots
             return  # one was made before this store was opened; there will be newer ones
         self._used = {sequence: self._used[sequence] for sequence in kept}
         needed = frozenset[int]().union(*self._used.values())
