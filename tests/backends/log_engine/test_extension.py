@@ -12,7 +12,7 @@ from holdfast.core import Scrub
 from holdfast.errors import CorruptionError, ReadOnlyError, UnsupportedError
 from holdfast.faces import builtin
 from holdfast.journal import rows_of
-from holdfast.model import Entry, LostRow
+from holdfast.model import Entry, JournalRow, LostRow
 from holdfast.primitive import Put, delete_entry, put_entry
 from holdfast.registry import PrimitiveRegistry
 from holdfast.tables import SpaceTables
