@@ -62,10 +62,9 @@ class Table:
                 if index in indexes:
                     indexes[index].remove((value, key))
         if record is None:
-            if before is not None:
-                if self._keys is not None:
-                    self._keys.remove(key)
-                del self.by_key[key]
+            if self._keys is not None:
+                self._keys.remove(key)
+            self.by_key.pop(key, None)
             return
         if before is None:
             if self._keys is not None:
